@@ -82,7 +82,10 @@ class Feed(Protocol):
         ...
 
     def needs_second_look(self, first: StandingFound, /) -> bool:
-        """Return whether a second look must show the same before a person has left: replicas may lag."""
+        """Return whether replicas may lag behind what *first* shows.
+
+        Then a second look must show the same before a person has left, and someone who stays is looked at once more.
+        """
         ...
 
     async def begin(self) -> FeedPage:

@@ -157,7 +157,7 @@ class FeedPlanner:
             for each in people:
                 look = found[each.person.id]
                 is_left = look.standing is Standing.LEFT
-                looks.append(Look(each, look.standing, is_conclusive=look.standing is not Standing.UNKNOWN))
+                looks.append(Look(each, look.standing, is_conclusive=_is_conclusive(self.feeds[connector], each, look)))
                 if is_left:
                     link = links[each.person]
                     leavers.append(FeedLeaver(each, link, members[link.scim_id], look.found))
@@ -201,6 +201,16 @@ class FeedPlanner:
             for person, each in (await self.feeds[connector].look_at(people, source)).items():
                 merged[person] = each if person not in merged else _nearer(merged[person], each)
         return merged
+
+
+def _is_conclusive(feed: Feed, named: NamedPerson, look: StandingFound) -> bool:
+    """Return whether a later look will show nothing more.
+
+    Where replicas lag, a first look may still show what was before the event.
+    """
+    if look.standing is Standing.ENTITLED:
+        return named.looks > 0 or not feed.needs_second_look(look)
+    return look.standing is Standing.LEFT
 
 
 def _nearer(one: StandingFound, other: StandingFound) -> StandingFound:

@@ -72,7 +72,7 @@ async def settle_looks(
             if record is not None:
                 deactivated.append((named, record))
         else:
-            # Also who is entitled: the event is about something else than leaving, such as a new name.
+            # Also those who are entitled: the event is about something else than leaving, such as a new name.
             left.append(named)
     await state.record_look(again)
     await state.end_named([*ended, *left])
@@ -86,7 +86,7 @@ def _pause_before_next(look: Look, record: ChangeRecord | None) -> timedelta | N
         return None
     if look.standing is Standing.LEFT and record is not None and record.outcome is not Outcome.DONE:
         return RETRY_AFTER
-    if look.standing is Standing.UNKNOWN and not look.is_conclusive:
+    if not look.is_conclusive:
         return LOOK_AGAIN_AFTER[looks]
     return None
 

@@ -16,7 +16,7 @@ from connectors.entra.client import GROUP_HINT, LATER_HINT, USER_HINT, is_expire
 from connectors.feed import CursorLost
 from connectors.http import ApiClient, ApiResponse, CursorExpired, retry_from_start, server_time
 
-__all__ = ["MAX_GROUP_IDS", "PEOPLE", "DeltaQuery", "DeltaReader", "DeltaRound", "groups_query"]
+__all__ = ["LOST_HINT", "MAX_GROUP_IDS", "PEOPLE", "DeltaQuery", "DeltaReader", "DeltaRound", "groups_query"]
 
 OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND, GONE = 200, 400, 403, 404, 410
 ACCEPTED_STATUSES = frozenset({OK, BAD_REQUEST, FORBIDDEN, NOT_FOUND, GONE})

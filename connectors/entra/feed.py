@@ -24,11 +24,12 @@ from connectors.entra.client import (
     deleted_user_endpoint,
     group_members_endpoint,
     nested_groups_endpoint,
+    user_endpoint,
     user_groups_endpoint,
     users_with_email_endpoint,
 )
 from connectors.entra.connector import DirectoryReader, create_api, lookup_from_user
-from connectors.entra.delta import MAX_GROUP_IDS, PEOPLE, DeltaReader, groups_query
+from connectors.entra.delta import LOST_HINT, MAX_GROUP_IDS, PEOPLE, DeltaReader, groups_query
 from connectors.entra.mapping import (
     NAMING,
     User,
@@ -50,7 +51,6 @@ SECOND_LOOK_SECONDS = 10.0
 """Graph's replicas lag behind each other: a move between two groups may show as neither."""
 
 CURSOR_VERSION = 1
-LOST_HINT = "A whole run follows, and a fresh cursor."
 MISSING_APP, DISABLED_APP, ENABLED_APP = "missing", "disabled", "enabled"
 THINGS = frozenset({"device", "serviceprincipal", "orgcontact"})
 """Members of groups that are neither people nor groups."""
@@ -205,7 +205,7 @@ class EntraFeed:
         return _AppState(app_id, f"{state}-{_digest(words)}", groups, nested)
 
     def needs_second_look(self, first: StandingFound, /) -> bool:
-        """A disabled or a deleted account shows as such. Only absence from the groups may be a replica that lags."""
+        # A disabled or a deleted account shows as such.
         return first.found.status is Status.ACTIVE
 
     async def look_at(self, people: Mapping[str, str], source: Source) -> Mapping[str, StandingFound]:
@@ -244,12 +244,13 @@ class EntraFeed:
     async def _look(
         self, person_id: str, source: Source, counted: frozenset[str], individuals: frozenset[str]
     ) -> StandingFound:
-        user = await DirectoryReader(self._graph, self._roles).read_user(person_id)
-        if user is None:
+        row = await self._graph.find_one(user_endpoint(person_id))
+        if row is None:
             # Where the deleted items do not show them either, a replica may lag behind a new account, or our
             # permissions may have been narrowed.
             is_shown = await self._graph.find_one(deleted_user_endpoint(person_id)) is not None
             return StandingFound(Standing.LEFT if is_shown else Standing.UNKNOWN, LookupResult(Status.DELETED))
+        user = user_from_json(row)
         found = await lookup_from_user(self._graph, self._mapper, user, source)
         if found.status is Status.SUSPENDED:
             return StandingFound(Standing.LEFT, found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import yaml
 
 from agent.bootstrap import Components, open_components, open_pollers
 from agent.engine.feed_poll import FeedPoller, FeedScope, PollResult
+from agent.engine.named_people import settle_looks
 from agent.engine.request import RunRequest, RunResult
 from agent.engine.shutdown import GracefulShutdown
 from agent.model.run import RunStatus, Trigger
@@ -44,7 +45,12 @@ class World:
         return result
 
     async def feed_run(self) -> RunResult:
-        (result,) = await self.components.feed_sync().run([NAME], RunRequest(Trigger.FEED))
+        """Run once as the daemon does. Those who are to be looked at again are due at once."""
+        sync, state = self.components.feed_sync(), self.components.state
+        (result,) = await sync.run([NAME], RunRequest(Trigger.FEED))
+        assert sync.feed_planner is not None
+        long_ago = self.components.clock.now() - timedelta(minutes=5)
+        await settle_looks(state, sync.feed_planner.looks[NAME], result.records, long_ago)
         return result
 
     def active(self) -> set[str]:
@@ -93,6 +99,24 @@ async def test_disabled_person_is_deactivated_by_what_the_feed_names(world: Worl
     assert (record.change.kind, record.change.code) == ("deactivate", "suspended")
     assert "(users/delta)" in record.change.reason
     assert person.email.lower() not in world.active()
+
+
+async def test_person_whom_a_replica_still_shows_as_before_is_looked_at_once_more(world: World) -> None:
+    disabled, renamed, *_ = await world.linked()
+    tenant = world.sandbox.environment.entra
+    tenant.options = replace(tenant.options, replica_seconds=3600)
+    world.sandbox.company.suspend(disabled)
+    world.sandbox.company.rename(renamed, given="Other")
+    await world.poll()
+
+    first = await world.feed_run()
+    waiting = await world.components.state.load_named_people(NAME)
+    second = await world.feed_run()
+
+    assert first.records == ()
+    assert {(each.person.id, each.looks) for each in waiting} == {(disabled.id, 1), (renamed.id, 1)}
+    assert [each.change.email for each in second.records] == [disabled.email]
+    assert await world.components.state.load_named_people(NAME) == (), "the new name is left to a whole run"
 
 
 async def test_lost_place_is_a_whole_run_and_names_no_one(world: World) -> None:
