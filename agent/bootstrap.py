@@ -42,6 +42,7 @@ from agent.preflight import run_preflight
 from agent.scim.client import ScimClient
 from agent.scim.page_size import FixedPageSize, NegotiatedPageSize, PageSize
 from agent.scim.rate_limit import RateLimiters
+from agent.scim.shared_budget import BudgetTerms, SharedWindow
 from agent.settings.cross_checks import refuse_shared_tokens
 from agent.settings.root import Settings
 from agent.settings.target import policies, tenant_of
@@ -220,10 +221,24 @@ async def open_shared_resources(settings: Settings, *, is_reading: bool = False)
     """
     state = await SqlState.open(settings.state.url, SystemClock().now, only_new=is_reading)
     try:
-        rate_limiters = RateLimiters(settings.pigment.requests_per_window, settings.pigment.window_seconds)
-        yield SharedResources(state, rate_limiters, state.location, state.is_new)
+        rate_limiters = _create_rate_limiters(settings, state)
+        try:
+            yield SharedResources(state, rate_limiters, state.location, state.is_new)
+        finally:
+            await rate_limiters.close()
     finally:
         await state.close()
+
+
+def _create_rate_limiters(settings: Settings, state: SqlState) -> RateLimiters:
+    pigment = settings.pigment
+    if pigment.budget == "own" or not state.is_shared:
+        return RateLimiters(pigment.requests_per_window, pigment.window_seconds)
+    terms = BudgetTerms(pigment.requests_per_window, pigment.window_seconds, settings.http.max_wait_seconds)
+    # A process id may come again on the same host, in a container at once: then permits of the dead one count too.
+    holder = f"{_lease_holder_name()}, {secrets.token_hex(8)}"
+    elapsed = SystemClock().elapsed
+    return RateLimiters(create=lambda host: SharedWindow(host, state, terms, holder, elapsed, warn=log.warning))
 
 
 @asynccontextmanager

@@ -196,14 +196,18 @@ class WriteLost(WriteError):
 class WriteStopped(WriteError):
     """The right to write ended before the request, or its repetition, left: the rest is not tried.
 
-    *may_be_applied*: an earlier attempt at the same change left, and its answer is not known.
+    *may_be_applied*: an earlier attempt at the same change left, and its answer is not known. *cause* is the state's
+    error where the state could not permit the request; without one the lease ended.
     """
 
     code = "stopped"
 
-    def __init__(self, message: str, hint: str, *, may_be_applied: bool = False) -> None:
+    def __init__(
+        self, message: str, hint: str, *, may_be_applied: bool = False, cause: StateError | None = None
+    ) -> None:
         super().__init__(message, hint)
         self.may_be_applied = may_be_applied
+        self.cause = cause
 
 
 class WorkspaceUnavailable(WriteError):

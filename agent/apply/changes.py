@@ -235,9 +235,13 @@ class Applier:
         try:
             result = await send(self.workspace, change, members.get(change.scim_id or ""), taken, self.protected)
         except WriteStopped as error:
-            self._state_error = lease_lost_error(self.lease.workspace)
+            self._state_error = error.cause or lease_lost_error(self.lease.workspace)
             outcome = Outcome.UNKNOWN if error.may_be_applied else Outcome.NOT_TRIED
             result = ChangeResult(outcome, f"{error.message} {error.hint}")
+        except StateError as error:
+            # The request budget could not permit a read that follows the write: what the write did is not known.
+            self._state_error = error
+            result = ChangeResult(Outcome.UNKNOWN, f"{error.message} {error.hint}")
         except WorkspaceUnavailable as error:
             self._workspace_error = error
             # Refused credentials wrote nothing, unless an attempt before them did.

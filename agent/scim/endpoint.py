@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from agent.errors import TokensRefused, WriteError, WriteStopped
+from agent.errors import StateError, TokensRefused, WriteError, WriteStopped
 from agent.scim.codec import scim_type
 from agent.scim.tokens import WorkspaceTokens
 from connectors.base import CredentialsRefused, IncompleteRead, Permit, ReadError
@@ -189,6 +189,8 @@ class Endpoint:
                 "The next run reads the workspace and plans again.",
                 may_be_applied=history.may_be_applied,
             ) from error
+        except StateError as error:
+            raise WriteStopped(error.message, error.hint, may_be_applied=history.may_be_applied, cause=error) from error
         except ReadError as error:
             raise TokensRefused(error.message, error.hint, may_be_applied=history.may_be_applied) from error
         except _AllTokensRefused as refused:

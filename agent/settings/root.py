@@ -111,6 +111,11 @@ class PigmentSettings(StrictModel):
 
     requests_per_window: Annotated[Count, Field(ge=1)] = Field(default=480, description="Requests in one window.")
     window_seconds: PositiveNumber = Field(default=300, description="Length of the window in seconds.")
+    budget: Literal["shared", "own"] = Field(
+        default="shared",
+        description="With PostgreSQL, `shared`: one budget for all processes on the state, which leave by one address; "
+        "`own`: a budget for each process, for processes that each have an address. With SQLite each has its own.",
+    )
 
 
 class NotifySettings(StrictModel):

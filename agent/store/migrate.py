@@ -11,7 +11,7 @@ from agent.errors import StateError
 
 __all__ = ["HEAD", "migrate"]
 
-HEAD = "0018"
+HEAD = "0019"
 KNOWN_REVISIONS = frozenset(
     {
         "0001",
@@ -31,6 +31,7 @@ KNOWN_REVISIONS = frozenset(
         "0015",
         "0016",
         "0017",
+        "0018",
         HEAD,
     }
 )

@@ -43,6 +43,7 @@ from agent.model.run import (
     WorkspaceRecord,
 )
 from agent.model.verification import Verification, VerificationKind
+from agent.ports.permits import PermitAnswer, PermitRequest
 from agent.store import approvals as approvals_table
 from agent.store import (
     change_journal,
@@ -53,6 +54,7 @@ from agent.store import (
     member_snapshots,
     notices,
     page_sizes,
+    permits,
     plan_rows,
     reports,
     run_journal,
@@ -91,6 +93,8 @@ class SqlState:
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state-read")
         self._is_closing = False
         self._renewer = ThreadPoolExecutor(max_workers=MAX_RENEWALS, thread_name_prefix="state-renew")
+        # Two, so that one exchange of permits that hangs does not keep the next waiting.
+        self._permits = ThreadPoolExecutor(max_workers=2, thread_name_prefix="state-permits")
 
     @classmethod
     async def open(cls, url: str, now: Callable[[], datetime], *, only_new: bool = False) -> SqlState:
@@ -113,6 +117,11 @@ class SqlState:
         return self._database.location
 
     @property
+    def is_shared(self) -> bool:
+        """Whether processes of several machines can use it, and one clock is theirs."""
+        return not self._database.is_sqlite
+
+    @property
     def is_new(self) -> bool:
         """Whether no state existed at that location before it was opened."""
         return self._database.is_new
@@ -120,7 +129,7 @@ class SqlState:
     async def close(self) -> None:
         """Close the database once pending calls have ended, or were aborted without a response."""
         self._is_closing = True
-        running = (self._renewer, self._reader, self._writer)
+        running = (self._renewer, self._reader, self._writer, self._permits)
         threads = asyncio.gather(*(asyncio.to_thread(each.shutdown) for each in running))
         await asyncio.wait({threads}, timeout=CLOSE_TIMEOUT_SECONDS)
         self._database.abort_waits()
@@ -185,16 +194,19 @@ class SqlState:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _write_on_renewer(self, body: Callable[[Connection], None]) -> None:
+        await self._write_bounded(self._renewer, body)
+
+    async def _write_bounded(self, threads: ThreadPoolExecutor, body: Callable[[Connection], T]) -> T:
         """Run *body* concurrently with other writes, for no longer than a lease can wait.
 
         A thread that hangs ends by its own time-out. Raises `StateError`.
         """
 
-        def transaction() -> None:
+        def transaction() -> T:
             with self._database.begin_write() as connection:
-                body(connection)
+                return body(connection)
 
-        running = self._in(self._renewer, transaction)
+        running = self._in(threads, transaction)
         # The waiting task may be cancelled.
         running.add_done_callback(_consume_result)
         done, _ = await asyncio.wait({running}, timeout=RENEW_TIMEOUT_SECONDS)
@@ -204,7 +216,12 @@ class SqlState:
                 "Check that its server runs, and what blocks it.",
                 is_transient=True,
             )
-        running.result()
+        return running.result()
+
+    async def exchange_permits(self, request: PermitRequest) -> PermitAnswer:
+        return await self._write_bounded(
+            self._permits, lambda connection: permits.exchange_permits(self._database, connection, request)
+        )
 
     async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
         return await self._write_transaction(
@@ -685,7 +702,7 @@ class SqlState:
         return len(old)
 
 
-def _consume_result(abandoned: asyncio.Future[None]) -> None:
+def _consume_result(abandoned: asyncio.Future[Any]) -> None:
     """Consume the result of a call that has already been reported as timed out."""
     if not abandoned.cancelled():
         abandoned.exception()

@@ -21,6 +21,7 @@ from agent.store.text import EscapedText
 
 __all__ = [
     "announcements",
+    "answered_requests",
     "approvals",
     "baselines",
     "changes",
@@ -46,6 +47,8 @@ __all__ = [
     "report_files",
     "report_names",
     "reports",
+    "request_budgets",
+    "request_permits",
     "runs",
     "targets",
     "undone",
@@ -328,6 +331,40 @@ page_sizes = Table(
     Column("target", EscapedText, primary_key=True),
     Column("size", Integer, nullable=False),
     Column("learned_at", BigInteger, nullable=False),
+)
+
+# The request budget of each host that several processes share.
+request_budgets = Table(
+    "request_budgets",
+    metadata,
+    Column("host", EscapedText, primary_key=True),
+    # When the pause that the host asked for ends; 0 without one.
+    Column("paused_until", BigInteger, nullable=False),
+)
+
+# The permits of each process whose requests may be under way, or not sent yet.
+request_permits = Table(
+    "request_permits",
+    metadata,
+    Column("host", EscapedText, primary_key=True),
+    Column("holder", EscapedText, primary_key=True),
+    # Grows with each exchange of the holder: one that arrives late changes nothing.
+    Column("number", BigInteger, nullable=False),
+    Column("permits", Integer, nullable=False),
+    Column("counts_until", BigInteger, nullable=False),
+    # Until when the holder counts as waiting for a permit; 0: it does not.
+    Column("deactivation_waits_until", BigInteger, nullable=False),
+    Column("read_waits_until", BigInteger, nullable=False),
+)
+
+answered_requests = Table(
+    "answered_requests",
+    metadata,
+    Column("host", EscapedText, primary_key=True),
+    Column("holder", EscapedText, primary_key=True),
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("requests", Integer, nullable=False),
+    Column("counts_until", BigInteger, nullable=False),
 )
 
 feed_cursors = Table(

@@ -70,7 +70,7 @@ class FleetSummary:
     """All workspaces in some numbers.
 
     *oldest_hold* is since when the oldest hold waits for a person, as in the metric; None without one or if not
-    recorded. *budget_left* is of this process: how many requests the busiest Pigment host accepts now, None: unknown.
+    recorded. *budget_left*: how many requests the busiest Pigment host accepts now, None: unknown.
     """
 
     workspaces: int

@@ -12,6 +12,7 @@ from connectors.http.limits import (
     RateLimiter,
     RequestLimits,
     RequestSigner,
+    SendLimit,
     Timer,
 )
 from connectors.http.origin import https_root, is_loopback, parse_url, validate_host
@@ -45,6 +46,7 @@ __all__ = [
     "RetryAfterLimiter",
     "RetryDelay",
     "RetryPolicy",
+    "SendLimit",
     "SingleFlight",
     "Timer",
     "decode_cursor",

@@ -25,6 +25,7 @@ from connectors.http.limits import (
     RateLimiter,
     RequestLimits,
     RequestSigner,
+    SendLimit,
     Timer,
 )
 from connectors.http.origin import Origin
@@ -229,7 +230,7 @@ class ApiClient:
     ) -> ApiResponse:
         permit = None if policy is None else policy.permit
         asked_at = self._timer.now()
-        await self._wait_for_rate_limit(method, target, permit)
+        send_limit = await self._wait_for_rate_limit(method, target, permit)
         if policy is not None:
             policy.rate_limited_seconds += self._timer.now() - asked_at
         # Signed only now: a signature is dated, and must not grow old in the queue of the rate limiter.
@@ -239,7 +240,7 @@ class ApiClient:
         self._sent_headers = headers
         self.request_count += 1
         try:
-            response, body = await send_request(self._client, request, self._limits, permit)
+            response, body = await send_request(self._client, request, self._limits, permit, send_limit)
         except BaseException:
             self._rate_limiter.on_response(target, NO_STATUS, httpx.Headers())
             raise
@@ -249,15 +250,15 @@ class ApiClient:
             response.status_code, response.headers, target, body, self.name, method=method, request_id=request_id
         )
 
-    async def _wait_for_rate_limit(self, method: str, target: httpx.URL, permit: Permit | None) -> None:
+    async def _wait_for_rate_limit(self, method: str, target: httpx.URL, permit: Permit | None) -> SendLimit | None:
         """Wait for the rate limiter, no longer than *permit* holds. Raises `PermitExpired`."""
         if permit is None:
-            await self._rate_limiter.acquire(method, target)
-            return
-        await wait_while_permitted(self._rate_limiter.acquire(method, target), permit)
+            return await self._rate_limiter.acquire(method, target)
+        send_limit = await wait_while_permitted(self._rate_limiter.acquire(method, target), permit)
         if permit.remaining_seconds() <= 0:
             self._rate_limiter.on_response(target, NO_STATUS, httpx.Headers())
             raise PermitExpired
+        return send_limit
 
     def _resolve_url(self, url: str, params: Mapping[str, str] | None, about: str = "") -> httpx.URL:
         target = self._origin.resolve(url)

@@ -21,6 +21,7 @@ __all__ = [
     "RateLimiter",
     "RequestLimits",
     "RequestSigner",
+    "SendLimit",
     "Timer",
 ]
 
@@ -74,11 +75,15 @@ class RequestSigner(Protocol):
         ...
 
 
+SendLimit = Callable[[], bool]
+"""Returns whether an admitted request may still be sent: another process may get its place after that."""
+
+
 class RateLimiter(Protocol):
     """Keeps to the limit of one host or API family. Called before each request and after each response."""
 
-    async def acquire(self, method: str, url: httpx.URL) -> None:
-        """Return when the request may be sent."""
+    async def acquire(self, method: str, url: httpx.URL) -> SendLimit | None:
+        """Return when the request may be sent, and until when, if that is limited."""
         ...
 
     def on_response(self, url: httpx.URL, status: int, headers: httpx.Headers) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from connectors.base import Permit
 
 __all__ = ["PermitExpired", "permit_trace", "require_remaining_seconds", "wait_while_permitted"]
 
+T = TypeVar("T")
 SEND_EVENTS = (".send_request_headers.started", ".send_request_body.started")
 """Events of httpcore after connecting and before sending. A server does not act before it has the whole body."""
 
@@ -26,28 +28,32 @@ def require_remaining_seconds(permit: Permit) -> float:
     return left
 
 
-def permit_trace(permit: Permit) -> Callable[[str, object], Awaitable[None]]:
+def permit_trace(permit: Permit | None, refuse_late: Callable[[], None]) -> Callable[[str, object], Awaitable[None]]:
     """Return a trace for httpcore that raises `PermitExpired` where the request would leave too late.
+
+    It calls *refuse_late* at the same moments.
 
     Connecting may have taken long, and the process may have been suspended at any point of it.
     """
 
     async def trace(event: str, _info: object) -> None:
         if event.endswith(SEND_EVENTS):
-            require_remaining_seconds(permit)
+            refuse_late()
+            if permit is not None:
+                require_remaining_seconds(permit)
 
     return trace
 
 
-async def wait_while_permitted(waiting: Awaitable[object], permit: Permit) -> None:
-    """Await *waiting*, but no longer than *permit* holds. Raises `PermitExpired`."""
+async def wait_while_permitted(waiting: Awaitable[T], permit: Permit) -> T:
+    """Return the result of *waiting*, but wait no longer than *permit* holds. Raises `PermitExpired`."""
     wait = asyncio.ensure_future(waiting)
     end = asyncio.ensure_future(permit.wait_until_ended())
     try:
         await asyncio.wait({wait, end}, return_when=asyncio.FIRST_COMPLETED)
         if not wait.done():
             raise PermitExpired
-        wait.result()
+        return wait.result()
     finally:
         for each in (wait, end):
             each.cancel()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import httpx
 
 from connectors.base import Permit
 from connectors.http.attempts import set_attempt
-from connectors.http.limits import RequestLimits
+from connectors.http.limits import RequestLimits, SendLimit
 from connectors.http.permit import permit_trace, require_remaining_seconds
 
 __all__ = ["NoResponse", "RequestNotSent", "ResponseTooLarge", "send_request"]
@@ -38,17 +38,23 @@ NOT_SENT_ERRORS = (
 
 
 async def send_request(
-    client: httpx.AsyncClient, request: httpx.Request, limits: RequestLimits, permit: Permit | None = None
+    client: httpx.AsyncClient,
+    request: httpx.Request,
+    limits: RequestLimits,
+    permit: Permit | None = None,
+    send_limit: SendLimit | None = None,
 ) -> tuple[httpx.Response, bytes]:
     """Return the response with its decoded body. Redirects are not followed.
 
-    Raises `RequestNotSent`, `NoResponse`, or `PermitExpired` when *permit* ended before the request had left.
+    Raises `RequestNotSent`, `NoResponse`, or `PermitExpired` when *permit* ended before the request had left. After
+    *send_limit* it is not sent.
     """
+
     timeout = httpx.Timeout(limits.timeout_seconds)
     if permit is not None:
         left = min(limits.timeout_seconds, require_remaining_seconds(permit))
         timeout = httpx.Timeout(connect=left, write=left, pool=left, read=limits.timeout_seconds)
-        request.extensions["trace"] = permit_trace(permit)
+    request.extensions["trace"] = permit_trace(permit, _refuse_after(send_limit))
     request.extensions["timeout"] = timeout.as_dict()
     set_attempt(request)
     try:
@@ -70,6 +76,14 @@ async def send_request(
         proxy = request.extensions.get("proxy")
         way = f", through the proxy {proxy}" if proxy else ""
         raise NoResponse(f"no complete answer within {limits.max_wait_seconds:g} s{way}") from error
+
+
+def _refuse_after(send_limit: SendLimit | None) -> Callable[[], None]:
+    def refuse_late() -> None:
+        if send_limit is not None and not send_limit():
+            raise RequestNotSent("its place in the request budget ended before it could leave")
+
+    return refuse_late
 
 
 async def _read_body(response: httpx.Response, max_bytes: int) -> bytes:
