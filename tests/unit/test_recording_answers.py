@@ -179,7 +179,7 @@ ROWS = st.builds(
 VOCABULARY = {
     *("active", "true", "false", "guest", "member", "public", "private", "user", "group", "hiddenmembership"),
     *("example", "connector", "cursor", "groups", "word", "https", "microsoft", "graph", "serviceprincipal"),
-    *("suspended", "staged", "status", "device", "pigment", "support", "http", "odata"),
+    *("suspended", "staged", "status", "device", "pigment", "support", "http", "odata", "system"),
 }
 
 
@@ -216,4 +216,5 @@ def test_no_original_is_in_an_answer(system: str, rows: list[dict[str, object]],
         forms |= {urlsafe_b64encode(original.encode()).decode().rstrip("="), orjson.dumps(original).decode()[1:-1]}
         for form in forms:
             for part in re.findall(r"[^\W_]{4,}", form.casefold()):
-                assert part in VOCABULARY or part not in shown, (part, original)
+                # A part of a known word is no original either.
+                assert part not in shown or any(part in word for word in VOCABULARY), (part, original)
