@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterator
 import pytest
 from hypothesis import settings
 
-from tests import postgres
+from tests import counted_lines, postgres
 
 # jsonschema has it compile 38 grammars when it is imported, for formats of no vendor's document: 2 s in each process.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # Python's mark of a module that is not there
@@ -30,8 +30,10 @@ settings.register_profile("deep", max_examples=3_000, deadline=None)
 settings.register_profile("mutants", max_examples=15, deadline=None, database=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "usual"))
 
-# Coverage starts itself in each process that finds it.
-COVERAGE_VARIABLE = "COVERAGE_PROCESS_CONFIG"
+# Before a test imports what is counted.
+if counted_lines.VARIABLE in os.environ:
+    counted_lines.probe_imports()
+    counted_lines.write_lines_at_exit()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -44,25 +46,6 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.enable()
         gc.collect()
         gc.freeze()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Extend `pytest.mark.no_cover` to the fixtures of a test and to the processes that it starts."""
-    plugin = item.config.pluginmanager.getplugin("_cov")
-    tracer = plugin.cov_controller if plugin else None
-    if tracer is None or item.get_closest_marker("no_cover") is None:
-        return (yield)
-    tracer.pause()
-    configuration = os.environ.pop(COVERAGE_VARIABLE, None)
-    try:
-        return (yield)
-    finally:
-        if configuration is not None:
-            os.environ[COVERAGE_VARIABLE] = configuration
-        # The mark's own hook has already resumed it, unless a fixture failed; to start it twice would nest it.
-        if not tracer.started:
-            tracer.resume()
 
 
 @pytest.fixture(scope="session")

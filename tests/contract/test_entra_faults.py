@@ -619,8 +619,6 @@ EVERY_FAULT: tuple[Fault, ...] = (
 )
 
 
-# Other tests reach the same lines, and the tracer would make this one take twice the time.
-@pytest.mark.no_cover
 @pytest.mark.parametrize("fault", EVERY_FAULT)
 @pytest.mark.parametrize("stays", [False, True])
 async def test_fault_at_any_one_request_never_gives_a_shorter_snapshot(fault: Fault, stays: bool) -> None:

@@ -135,8 +135,6 @@ def complain(error: ReadError) -> None:
         assert secret not in error.message + error.hint
 
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-@pytest.mark.no_cover
 async def test_fault_at_any_request_of_a_poll_loses_no_change(provider: str) -> None:
     world = WORLDS[provider]()
     cursor = (await world.feed.begin()).cursor
@@ -158,7 +156,6 @@ async def test_fault_at_any_request_of_a_poll_loses_no_change(provider: str) -> 
     assert {request.url.host for request in world.requests} == {world.host}
 
 
-@pytest.mark.no_cover
 async def test_fault_at_any_request_of_a_beginning_gives_an_error_or_a_cursor(provider: str) -> None:
     world = WORLDS[provider]()
     await world.feed.begin()
@@ -175,7 +172,6 @@ async def test_fault_at_any_request_of_a_beginning_gives_an_error_or_a_cursor(pr
     assert {request.url.host for request in world.requests} == {world.host}
 
 
-@pytest.mark.no_cover
 async def test_fault_at_any_request_of_a_look_makes_no_one_a_leaver(provider: str) -> None:
     world = WORLDS[provider]()
     _, left, stays = change(world)

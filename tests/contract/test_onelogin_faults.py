@@ -731,8 +731,6 @@ EVERY_FAULT: tuple[Fault, ...] = (
 )
 
 
-# Other tests reach the same lines, and the tracer would make this one take twice the time.
-@pytest.mark.no_cover
 @pytest.mark.parametrize("fault", EVERY_FAULT)
 @pytest.mark.parametrize("stays", [False, True])
 @pytest.mark.parametrize("made", [company, crowd])

@@ -177,8 +177,6 @@ EVERY_FAULT: tuple[Fault, ...] = (
 )
 
 
-# Other tests reach the same lines, and the tracer would make this one take twice the time.
-@pytest.mark.no_cover
 @pytest.mark.parametrize("fault", EVERY_FAULT, ids=str)
 @pytest.mark.parametrize("when", ["at", "start"])
 async def test_injected_fault_at_any_one_request_never_gives_a_shorter_snapshot(when: str, fault: Fault) -> None:

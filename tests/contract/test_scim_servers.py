@@ -15,12 +15,7 @@ from tests.contract.scim_faults import OpenClient
 from tests.contract.scim_servers import SERVERS, TOKEN, Server
 
 
-def covered(name: str) -> object:
-    """Turn the tracer off for the servers of others: most of its cost is theirs, and ours reach the same lines."""
-    return pytest.param(name, marks=() if name.startswith("pigment") else pytest.mark.no_cover)
-
-
-@pytest.fixture(params=[covered(name) for name in SERVERS])
+@pytest.fixture(params=SERVERS)
 async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
     running = SERVERS[request.param]()
     yield running

@@ -19,6 +19,7 @@ import yaml
 
 from agent.settings.token import Role, hashed_token
 from sandbox.server import Sandbox
+from tests import counted_lines
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent, AgentProcess
 
 __all__ = ["OPERATOR", "READER", "Serving", "access", "configured", "serving"]
@@ -75,7 +76,7 @@ def serving(agent: Agent, **variables: str) -> Iterator[Serving]:
         found.port = int(found.until("server.listening")["port"])
         yield found
     finally:
-        if "COVERAGE_PROCESS_CONFIG" in os.environ:
+        if counted_lines.VARIABLE in os.environ:
             _end(process)
         process.kill()
         process.wait()

@@ -1,7 +1,7 @@
 """Fork agent processes from one that has imported the agent already.
 
-Starting Python and importing the agent costs 0.8 CPU seconds, and two to three times as much under coverage's tracer; a
-fork costs some hundredths. Apart from its start each is an ordinary process: its own id, environment, folder, streams,
+Starting Python and importing the agent costs 0.8 CPU seconds, and several times as much with SlipCover's probes; a fork
+costs some hundredths. Apart from its start each is an ordinary process: its own id, environment, folder, streams,
 signals and exit code.
 """
 
@@ -27,7 +27,7 @@ from io import BufferedReader, FileIO
 from pathlib import Path
 from threading import Lock
 
-import coverage
+from tests import counted_lines
 
 __all__ = ["ForkedProcess", "fork"]
 
@@ -152,14 +152,13 @@ def _server() -> socket.socket:
     """Start the server of this test process; it ends with it."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST_REQUEST)
-    dropped = {"COVERAGE_PROCESS_CONFIG"}
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.e2e.fork_server", str(theirs.fileno())],
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         cwd=REPOSITORY,
-        env={name: value for name, value in os.environ.items() if name not in dropped},
+        env=os.environ | counted_lines.INHERITED,
     )
     theirs.close()
 
@@ -206,6 +205,7 @@ def _serve(requests: socket.socket) -> None:
         if requests.fileno() in ready:
             message, streams, _, _ = socket.recv_fds(requests, LONGEST_REQUEST, 3)
             if not message:
+                counted_lines.write_lines()
                 os._exit(0)
             process = os.fork()
             if process == 0:
@@ -253,7 +253,8 @@ def _become(request: Mapping[str, object], streams: Sequence[int]) -> None:
     time.tzset()
     os.chdir(str(folder))
     sys.argv = [str(REPOSITORY / "agent" / "__main__.py"), *arguments]
-    coverage.process_startup(force=True)
+    if counted_lines.VARIABLE in os.environ:
+        counted_lines.write_lines_at_exit()
 
 
 class _Ending:
@@ -277,6 +278,7 @@ if __name__ == "__main__":
     ending = _Ending()
     # First, so that it is called last.
     atexit.register(ending)
+    counted_lines.probe_imports()
     _import_the_agent()
     _serve(socket.socket(fileno=int(sys.argv[1])))
     from agent.__main__ import main

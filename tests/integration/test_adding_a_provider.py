@@ -14,9 +14,6 @@ import pytest
 
 from connectors.registry import PROVIDERS
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
-
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "adding-a-provider.md").read_text("utf-8")
 BLOCK = re.compile(r"<!-- (file|line): (\w+\.py) -->\n```(?:python|text)\n(.*?)```", re.DOTALL)

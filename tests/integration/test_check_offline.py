@@ -107,7 +107,6 @@ def test_a_chosen_workspace_needs_only_its_own(tmp_path: Path, tree: Tree) -> No
     assert "There is no workspace pigment-nowhere." in unknown.stderr
 
 
-@pytest.mark.no_cover
 def test_test_notice_can_not_be_sent_offline(tmp_path: Path, tree: Tree) -> None:
     done = check(written(tmp_path, tree), "--offline", "--notify")
 

@@ -19,9 +19,6 @@ from agent.web.middleware import PROBE_PATHS
 from tests.dashboard import DASHBOARD
 from tests.guide_page import REPOSITORY, pages
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
-
 Values = Mapping[str, Any]
 CHART = REPOSITORY / "deploy" / "helm" / "pigment-sync"
 # The oldest that Chart.yaml takes and the schemas know, and one of the newest.

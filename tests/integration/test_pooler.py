@@ -18,9 +18,6 @@ from tests.pgbouncer import pooled
 from tests.postgres import new_database
 from tests.state_samples import Clock, a_change, a_run, done
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
-
 CHANGES = 8
 
 

@@ -196,7 +196,6 @@ async def test_second_probe_of_another_server_finds_the_same(start: Callable[[],
 # -- what is left is undone
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize("at", range(1, REQUESTS + 1))
 async def test_probe_after_one_that_was_killed_cleans_up_and_finds_the_same(at: int) -> None:
     """Killed before the server has the request, and after; plans in between do not see the canary as a stranger."""

@@ -63,8 +63,6 @@ def plan_entries(document: dict[str, object]) -> set[tuple[str, ...]]:
     return found
 
 
-# The tests below reach the same lines, and the tracer would make this one take twice the time.
-@pytest.mark.no_cover
 async def test_three_weeks_with_an_outage_deliver_every_report_once(tmp_path: Path) -> None:
     folder = tmp_path / "reports"
     folder.mkdir()

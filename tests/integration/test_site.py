@@ -16,9 +16,6 @@ from urllib.parse import unquote, urlsplit
 import pytest
 import yaml
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
-
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted(str(path.relative_to(DOCS)) for path in DOCS.rglob("*.md"))

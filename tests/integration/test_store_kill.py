@@ -19,9 +19,6 @@ from connectors.base import PersonKey
 from tests.postgres import new_database
 from tests.state_samples import a_run
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
-
 REPOSITORY = Path(__file__).parent.parent.parent
 ROUNDS = 6
 

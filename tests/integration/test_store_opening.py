@@ -232,8 +232,6 @@ asyncio.run(main())
 """
 
 
-# Other tests reach the same lines, in one process instead of eight.
-@pytest.mark.no_cover
 def test_processes_that_start_at_once_on_an_empty_database_all_open_it(url: str) -> None:
     command = [sys.executable, "-c", OPEN, url]
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}

@@ -16,9 +16,6 @@ import agent.store.migrate
 from agent.store.migrate import HEAD
 from tests.postgres import new_database
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
-
 MIGRATIONS = Path(agent.store.migrate.__file__).parent / "migrations"
 BEFORE = "0004"
 """The newest schema of the previous release."""

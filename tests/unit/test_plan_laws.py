@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,9 +38,6 @@ from agent.model.email import normalize
 from agent.report.document import encode_workspace, workspace_object
 from connectors.base import Group, Person, PersonKey, Snapshot, Source, Status
 from tests.factories import approved_by, recent_changes, some_limits
-
-# Every line that these reach a case in `tests/cases` reaches too, and the tracer would make them take twice the time.
-pytestmark = pytest.mark.no_cover
 
 OKTA, OKTA_TOO, ENTRA = Source("okta", "a"), Source("okta", "b"), Source("entra", "c")
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -1,0 +1,135 @@
+"""Count which lines and branches of our packages run in the tests, with SlipCover.
+
+It writes probes into the code when a module is imported, where a tracer doubles the time of each test. `scripts/test`
+sets a folder that each process writes its counts to, and runs this module at the end for the report.
+"""
+
+from __future__ import annotations
+
+import ast
+import atexit
+import json
+import os
+import sys
+from collections.abc import Sequence
+from functools import cache
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+    from slipcover import Slipcover
+
+__all__ = ["INHERITED", "VARIABLE", "probe_imports", "write_lines", "write_lines_at_exit"]
+
+VARIABLE = "COUNTED_LINES"
+# Of this process, from its start: a test may take it from the environment of its processes.
+FOLDER = os.environ.get(VARIABLE)
+INHERITED = {} if FOLDER is None else {VARIABLE: FOLDER}
+PACKAGES = ("agent", "connectors", "sandbox")
+REPOSITORY = Path(__file__).parent.parent
+LEAST_PERCENT = 95
+# SlipCover can replace code whose probes have run often; to search all functions for it costs more than the probes do.
+NEVER = 1 << 30
+EXCLUDED = [r"assert_never\(", r"^\s*\.\.\.$"]
+
+
+@cache
+def _counter() -> Slipcover:
+    # Of the environments that have the tests' libraries, only those of a whole run need it.
+    from slipcover import Slipcover
+
+    sources = [str(REPOSITORY / package) for package in PACKAGES]
+    return Slipcover(branch=True, d_miss_threshold=NEVER, source=sources, exclude_also=EXCLUDED)
+
+
+class _Loader(SourceFileLoader):
+    """Keeps code with marked branches in a cache of its own: to mark them takes 3 s for all modules."""
+
+    def get_data(self, path: str) -> bytes:
+        return super().get_data(_own(path))
+
+    def set_data(self, path: str, data: ReadableBuffer, *, _mode: int = 0o666) -> None:
+        super().set_data(_own(path), data, _mode=_mode)
+
+    def source_to_code(self, data: bytes, path: str, *, _optimization: int = -1) -> CodeType:  # type: ignore[override]  # the base takes more kinds of data
+        from slipcover.branch import preinstrument
+
+        code = compile(preinstrument(ast.parse(data)), path, "exec", dont_inherit=True, optimize=_optimization)
+        assert isinstance(code, CodeType)
+        return code
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        code = super().get_code(fullname)
+        return None if code is None else _counter().instrument(code)
+
+
+def _own(path: str) -> str:
+    from slipcover import __version__
+
+    return path.removesuffix(".pyc") + f"-slipcover-{__version__}.pyc" if path.endswith(".pyc") else path
+
+
+class _Finder(MetaPathFinder):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname.partition(".")[0] not in PACKAGES:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+def probe_imports() -> None:
+    """Count in what this process imports from now on, if lines are counted."""
+    if FOLDER is None:
+        return
+    from slipcover import FileMatcher
+    from slipcover.importer import wrap_spec_from_file_location
+
+    sys.meta_path.insert(0, _Finder())
+    # Alembic imports the migrations so.
+    migrations = REPOSITORY / "agent" / "store" / "migrations"
+    wrap_spec_from_file_location(_counter(), FileMatcher(sources=[str(migrations)]))
+
+
+def write_lines() -> None:
+    """Write what has run in this process since `write_lines_at_exit`."""
+    if FOLDER is None:
+        return
+    # Copies, for threads may still add to them.
+    seen = {file: list(lines.copy()) for file, lines in _counter().newly_seen.copy().items()}
+    with NamedTemporaryFile("w", encoding="utf-8", dir=FOLDER, delete=False) as file:
+        json.dump(seen, file)
+    # A process that is killed while it writes leaves nothing that is read.
+    Path(file.name).rename(f"{file.name}.json")
+
+
+def write_lines_at_exit() -> None:
+    _counter().newly_seen.clear()
+    atexit.register(write_lines)
+
+
+def _report(folder: Path) -> int:
+    """Print what no test ran, and return an exit code."""
+    from slipcover import print_coverage
+
+    counter = _counter()
+    for path in folder.glob("*.json"):
+        for file, lines in json.loads(path.read_text("utf-8")).items():
+            counter.all_seen[file].update(tuple(each) if isinstance(each, list) else each for each in lines)
+    counts = counter.get_coverage()
+    print_coverage(counts, skip_covered=True, missing_width=80)
+    percent = counts["summary"]["percent_covered"]
+    sys.stdout.write(f"coverage: {percent:.1f} % of lines and branches; {LEAST_PERCENT} % are required\n")
+    return 0 if percent >= LEAST_PERCENT else 1
+
+
+if __name__ == "__main__":
+    sys.exit(_report(Path(sys.argv[1])))
