@@ -222,6 +222,9 @@ class DaemonFeeds:
             is_early = self._not_before.get(name, elapsed) > elapsed
             if is_early or not await self.state.load_named_people(name, now):
                 continue
+            if await self.state.load_pause(name) is not None:
+                # It could write nothing, so it would look at the same people for as long as the pause lasts.
+                continue
             self._not_before[name] = elapsed + RUN_PAUSE.total_seconds()
             self.start_run(name, Trigger.FEED, "")
 
