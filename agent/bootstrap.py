@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ import httpx
 import structlog
 
 from agent import http_client, logs
-from agent.engine.feed_plan import FeedPlanner
+from agent.engine.feed_plan import FeedPlanner, PendingDeactivations
 from agent.engine.feed_poll import FeedPoller
 from agent.engine.links import LinkEditor
 from agent.engine.next_digest import find_next_digest
@@ -92,12 +92,13 @@ class SystemClock:
 
 @dataclass(frozen=True, slots=True)
 class SharedResources:
-    """What outlives one run in a daemon: the state, and the used request budget of each host."""
+    """What outlives one run in a daemon: the state, the used request budget of each host, and what runs will do."""
 
     state: State
     rate_limiters: RateLimiters
     location: str = ""
     is_new: bool = False
+    pending: PendingDeactivations = field(default_factory=PendingDeactivations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +310,7 @@ def _assemble_components(
     fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
     planner = Planner(connectors, state, clock, fleet, progress, hooks.tracer)
     feeds = create_feeds(settings, context)
+    feed_planner = FeedPlanner(feeds, state, clock, fleet, progress, asyncio.sleep, shared.pending)
     max_age = settings.apply.max_plan_age.total_seconds()
     sync = Sync(
         planner,
@@ -320,7 +322,7 @@ def _assemble_components(
         max_plan_age_seconds=max_age,
         approval_policy=settings.approvals.policy(),
         tracer=hooks.tracer,
-        feed_planner=FeedPlanner(feeds, state, clock, fleet, progress, asyncio.sleep) if feeds else None,
+        feed_planner=feed_planner if feeds else None,
     )
     notifier = create_notifier(settings, state, hooks.on_notice)
     return Components(settings, state, clock, planner, contexts, sync, clients, shared, notifier)

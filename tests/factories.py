@@ -78,7 +78,9 @@ def recent_changes(**changed: Iterable[ChangeSubject]) -> RecentChanges:
 
 
 def a_policy(*sources: Source, **more: Any) -> Policy:
-    return Policy("latam", sources or (OKTA,), **{"mode": Mode.ENFORCE, "limits": some_limits(), **more})
+    return Policy(
+        more.pop("workspace", "latam"), sources or (OKTA,), **{"mode": Mode.ENFORCE, "limits": some_limits(), **more}
+    )
 
 
 def approved_by(*people: str, guards: Iterable[str] = (), needed: int = 1) -> Release:

@@ -17,7 +17,7 @@ from agent.engine.planner import (
     failed_read_decision,
     unexpected_read_error,
 )
-from agent.engine.request import Decision, FleetLimit
+from agent.engine.request import Decision, FleetLimit, planned_deactivations
 from agent.errors import PigmentSyncError
 from agent.guard.hold import apply_guards
 from agent.guard.results import GuardHistory
@@ -31,7 +31,7 @@ from agent.report.document import plan_digest
 from connectors.base import PersonKey, Progress, ReadError
 from connectors.feed import Feed, Standing, StandingFound
 
-__all__ = ["FeedPlanner", "Look"]
+__all__ = ["FeedPlanner", "Look", "PendingDeactivations"]
 
 log = structlog.get_logger()
 MAX_MEMBER_READS = 8
@@ -46,11 +46,23 @@ class Look:
     is_conclusive: bool
 
 
+@dataclass(slots=True)
+class PendingDeactivations:
+    """The members that runs of this process are about to deactivate, by workspace; the journal may lack them yet.
+
+    Several workspaces are planned and written to at once, and the limit over all workspaces counts them together.
+    *lock* is held while one plan is counted.
+    """
+
+    members: dict[str, frozenset[str]] = field(default_factory=dict)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 @dataclass(frozen=True, slots=True)
 class FeedPlanner:
     """Plans the deactivations of people who provably left. Implements `PlannerProtocol`, and can't write.
 
-    *looks* gets what the looks of the newest plan showed, by workspace.
+    *looks* gets what the looks of the newest plan showed, by workspace. *pending* is what other runs are about to do.
     """
 
     feeds: Mapping[str, Feed]
@@ -59,6 +71,7 @@ class FeedPlanner:
     fleet_limit: FleetLimit
     progress: Progress
     sleep: Callable[[float], Awaitable[None]]
+    pending: PendingDeactivations = field(default_factory=PendingDeactivations)
     looks: dict[str, list[Look]] = field(default_factory=dict)
 
     async def plan(self, workspaces: Sequence[ReadOnlyWorkspace], _user: str = "", /) -> list[Decision]:
@@ -80,10 +93,19 @@ class FeedPlanner:
         except Exception as error:  # noqa: BLE001  (a bug triggered by one system's answer must not stop whole runs)
             failure = unexpected_read_error(workspace.policy.workspace, error)
         else:
-            return (await apply_fleet_limit(self.state, self.clock, self.fleet_limit, [decision]))[0]
+            return await self._apply_fleet_limit(decision, going)
         looks.clear()
         log.warning("feed.not_looked", workspace=workspace.policy.workspace, code=failure.code, error=failure.message)
         return replace(failed_read_decision(workspace.policy, failure, workspace.reader.requests), is_partial=True)
+
+    async def _apply_fleet_limit(self, decision: Decision, going: frozenset[str]) -> Decision:
+        """Return *decision* with the limit over all workspaces applied, and what is left of it among the pending."""
+        name = decision.policy.workspace
+        async with self.pending.lock:
+            pending = {**self.pending.members, name: going}
+            (limited,) = await apply_fleet_limit(self.state, self.clock, self.fleet_limit, [decision], pending)
+            self.pending.members[name] = going | planned_deactivations(limited)
+        return limited
 
     async def _plan(self, workspace: ReadOnlyWorkspace, going: frozenset[str], looks: list[Look]) -> Decision:
         policy = workspace.policy

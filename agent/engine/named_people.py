@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from agent.apply.changes import Applier, ApplyResult
 from agent.engine.feed_plan import FeedPlanner, Look
 from agent.engine.planner import ReadOnlyWorkspace
-from agent.engine.request import Decision
+from agent.engine.request import Decision, planned_deactivations
 from agent.model import Kind
 from agent.model.feed import FeedLag, NamedPerson
 from agent.model.run import ChangeRecord, Outcome
@@ -109,8 +109,7 @@ class NamedInRun:
         plan = decision.plan
         if plan is None:
             return decision
-        going = frozenset(each.scim_id for each in plan.changes if each.kind is Kind.DEACTIVATE and each.scim_id)
-        applied, left = await self._deactivate(going, decision.linked_ids)
+        applied, left = await self._deactivate(planned_deactivations(decision), decision.linked_ids)
         if applied is None:
             return decision
         made = {each.change.person for each in applied.records if each.outcome is Outcome.DONE}

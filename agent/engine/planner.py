@@ -262,9 +262,16 @@ class Planner:
 
 
 async def apply_fleet_limit(
-    state: State, clock: Clock, fleet_limit: FleetLimit, decisions: Sequence[Decision]
+    state: State,
+    clock: Clock,
+    fleet_limit: FleetLimit,
+    decisions: Sequence[Decision],
+    pending: Mapping[str, frozenset[str]] | None = None,
 ) -> list[Decision]:
-    """Return *decisions* with the deactivations held of which all workspaces together would have too many."""
+    """Return *decisions* with the deactivations held of which all workspaces together would have too many.
+
+    *pending* are members, by workspace, that other plans are about to deactivate.
+    """
     plans = [decision.plan for decision in decisions if decision.plan is not None]
     if len(fleet_limit.workspaces) < 2 or not plans:
         return list(decisions)
@@ -272,6 +279,7 @@ async def apply_fleet_limit(
     since = clock.now() - RECENT_WINDOW
     recent = {
         name: (await state.load_recent_changes(name, since))[GuardCode.MAX_DEACTIVATIONS]
+        | (pending or {}).get(name, frozenset())
         for name in fleet_limit.workspaces
     }
     others = [await state.count_guarded(name) for name in fleet_limit.workspaces if name not in here]

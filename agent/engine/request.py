@@ -24,6 +24,7 @@ __all__ = [
     "has_approvable_holds",
     "has_pending_changes",
     "is_awaiting_approval",
+    "planned_deactivations",
     "wrong_target_message",
 ]
 
@@ -148,6 +149,12 @@ class RunResult:
     approved: str = ""
     holds: tuple[Hold, ...] | None = None
     lags: tuple[FeedLag, ...] = ()
+
+
+def planned_deactivations(decision: Decision) -> frozenset[str]:
+    """Return the members (SCIM ids) that the plan to apply deactivates."""
+    changes = decision.plan.changes if decision.plan is not None else ()
+    return frozenset(each.scim_id for each in changes if each.kind is Kind.DEACTIVATE and each.scim_id)
 
 
 def detailed_exit_code(result: RunResult) -> ExitCode:

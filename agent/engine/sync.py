@@ -26,7 +26,14 @@ from agent.engine.plan_approval import (
 )
 from agent.engine.planner import PlannerProtocol, ReadOnlyWorkspace, select_workspaces
 from agent.engine.records import new_run
-from agent.engine.request import Decision, DescribeDifference, RunRequest, RunResult, is_awaiting_approval
+from agent.engine.request import (
+    Decision,
+    DescribeDifference,
+    RunRequest,
+    RunResult,
+    is_awaiting_approval,
+    planned_deactivations,
+)
 from agent.engine.run_recorder import OpenRun, RunRecorder
 from agent.engine.shutdown import GracefulShutdown
 from agent.errors import (
@@ -88,6 +95,10 @@ class Sync:
     feed_planner: FeedPlanner | None = None
 
     @property
+    def _pending(self) -> dict[str, frozenset[str]]:
+        return {} if self.feed_planner is None else self.feed_planner.pending.members
+
+    @property
     def recorder(self) -> RunRecorder:
         return RunRecorder(self.planner.state, self.planner.clock)
 
@@ -113,6 +124,9 @@ class Sync:
             except BaseException as error:
                 await asyncio.shield(self.recorder.abandon(started, error))
                 raise
+            finally:
+                for each in started:
+                    self._pending.pop(each.policy.workspace, None)
             results.update((each.workspace, each) for each in done)
         return [results[name] for name in wanted]
 
@@ -121,6 +135,7 @@ class Sync:
         for each in started:
             each.read_at = self.planner.clock.elapsed()
         decisions = await self.planner.plan(workspaces, request.user)
+        self._pending.update((each.policy.workspace, planned_deactivations(each)) for each in decisions)
         # Concurrently: while the state is away, each waits for it as long as its lease may last.
         unrecorded = await asyncio.gather(*map(self._unrecorded, started, decisions))
         approved_digests = await match_approvals(decisions, request, self.planner.state, self.describe_difference)
