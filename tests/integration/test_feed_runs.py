@@ -244,6 +244,41 @@ async def test_person_named_during_a_whole_run_is_taken_up_inside_it(sandbox: Sa
         assert not world.is_active(person)
 
 
+async def test_whole_run_changes_nothing_of_who_left_after_it_read_them(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        returned, renamed = await world.linked(2)
+        sandbox.company.suspend(returned)
+        await world.sync()
+        sandbox.company.reinstate(returned)
+        sandbox.company.rename(renamed, "Another", "Name")
+        await world.poll()
+        read = world.components.planner.connectors["okta-main"].read
+
+        async def read_then_leave(source: object, *, fresh: bool = False) -> object:
+            snapshot = await read(source, fresh=fresh)  # type: ignore[arg-type]  # passed on as it came
+            sandbox.company.suspend(returned)
+            sandbox.company.suspend(renamed)
+            await world.poll()
+            return snapshot
+
+        object.__setattr__(world.components.planner.connectors["okta-main"], "read", read_then_leave)
+        written = len(sandbox.pigment.workspaces[NAME].write_log.writes)
+        result = await world.sync()
+
+        emails = {normalize(returned.email): "returned", normalize(renamed.email): "renamed"}
+        made = {
+            (emails.get(normalize(record.change.email)), record.change.kind.value, record.outcome)
+            for record in result.records
+        }
+        assert made == {
+            ("returned", "reactivate", Outcome.HELD),
+            ("renamed", "update-name", Outcome.HELD),
+            ("renamed", "deactivate", Outcome.DONE),
+        }
+        (write,) = sandbox.pigment.workspaces[NAME].write_log.writes[written:]
+        assert (write.method, world.is_active(renamed), world.is_active(returned)) == ("PATCH", False, False)
+
+
 async def test_approved_deactivation_is_made_although_a_guard_holds_what_the_feed_names(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:
