@@ -134,10 +134,11 @@ class Other:
 
 @dataclass
 class Lived:
-    """What a history was: how many writes it had, and which points its processes reached."""
+    """What a history was: how many writes it had, which points its processes reached, and what a feed met."""
 
     writes: int = 0
     reached: Reached = field(default_factory=Counter)
+    happened: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -220,10 +221,10 @@ class History:
 
     # Processes
 
-    def agent(self, fates: Sequence[Fate] = (), other: Other | None = None) -> Agent:
-        """Build what a new process would build, of the *other* agent if it is given."""
+    def agent(self, fates: Sequence[Fate] = (), other: Other | None = None, process: Process | None = None) -> Agent:
+        """Build what a new process would build, or *process* for one more run; of the *other* agent if it is given."""
         world = self.world
-        process = Process(self.lived.reached, fates, self.conditions(), self.meanwhile)
+        process = process or Process(self.lived.reached, fates, self.conditions(), self.meanwhile)
         policies, watch = (other.policies(), other.watch) if other else (self.policies(), self.watch)
         read_at: dict[str, list[float]] = {source.connector: [] for source in SOURCES}
         by_url = {policy.target: policy for policy in policies.values()}
@@ -252,7 +253,9 @@ class History:
             )
             for name, policy in policies.items()
         }
-        connectors = {name: SimulatedConnector(world, name, process, read_at[name]) for name in read_at}
+        connectors = {
+            name: SimulatedConnector(world, name, process, read_at[name], sender.end_read) for name in read_at
+        }
         state, clock = watched(watch.state, process), SimulatedClock(world, process)
         survey = Planner(connectors, state, clock, FleetLimit(tuple(policies), 10), discard_progress)
         sites = {name: WorkspaceContext(policy, clients[name]) for name, policy in policies.items()}
@@ -303,24 +306,31 @@ class History:
             return await work
 
         task = asyncio.create_task(main())
-        agent.sender.process.main = task
+        process = agent.sender.process
+        process.mains.add(task)
         try:
             return await task
         except (Died, PigmentSyncError):
             return None
         except asyncio.CancelledError:
-            if not agent.sender.process.is_dead:
+            if not process.is_dead:
                 raise
             return None
+        finally:
+            process.mains.discard(task)
 
     async def run(
-        self, agent: Agent, order: RunRequest | None = None, names: Sequence[str] = ()
+        self,
+        agent: Agent,
+        order: RunRequest | None = None,
+        names: Sequence[str] = (),
+        work: Awaitable[list[RunResult]] | None = None,
     ) -> list[RunResult] | None:
-        """Run once; None when the process did not come to its end."""
+        """Run once, or do *work* that is a run; None when the process did not come to its end."""
         by_hand, was_failing = self.world.by_hand, bool(self.world.failing)
         written = self.written()
         was_calm = not self.others and not self.world.is_moving
-        results = await self.alive(agent, agent.sync.run(names, order or RunRequest(Trigger.SYNC)))
+        results = await self.alive(agent, work or agent.sync.run(names, order or RunRequest(Trigger.SYNC)))
         if results is None:
             return None
         is_calm = was_calm and not self.world.is_moving and not self.others and self.world.by_hand == by_hand
@@ -532,7 +542,17 @@ class History:
             await asyncio.sleep(60)
 
     async def step(self) -> None:
-        steps: dict[str, Callable[[], Awaitable[object] | None]] = {
+        likely, steps = self.likely_steps(), self.steps()
+        waiting = steps[self.chance.choices(list(likely), list(likely.values()))[0]]()
+        if waiting is not None:
+            await waiting
+        await self.settle()
+
+    def likely_steps(self) -> dict[str, float]:
+        return {name: weight for name, weight in STEPS.items() if self.other or name != "another agent"}
+
+    def steps(self) -> dict[str, Callable[[], Awaitable[object] | None]]:
+        return {
             "hire": self.world.hire,
             "change": self.world.change_other_person,
             "exodus": self.world.lose_many,
@@ -557,11 +577,6 @@ class History:
             "another agent": self.run_other,
             "run": self.run_in_trouble,
         }
-        likely = {name: weight for name, weight in STEPS.items() if self.other or name != "another agent"}
-        waiting = steps[self.chance.choices(list(likely), list(likely.values()))[0]]()
-        if waiting is not None:
-            await waiting
-        await self.settle()
 
     async def pass_time(self) -> None:
         await asyncio.sleep(60 * self.chance.choice([5, 30, 61, 60 * 25]))
@@ -902,13 +917,13 @@ async def _state(world: World) -> AsyncIterator[State]:
             await state.close()
 
 
-async def live_through(seed: int, length: int = LENGTH) -> Lived:
+async def live_through(seed: int, length: int = LENGTH, kind: type[History] = History) -> Lived:
     """Live through the first *length* steps of the history of *seed*; raises `Broken` with what does not hold."""
     # Waits with jitter draw from the interpreter's global random generator.
     random.seed(seed)
     world, lived = World(random.Random(seed)), Lived()
     async with _state(world) as state:
-        history = History(seed, state, world, lived)
+        history = kind(seed, state, world, lived)
         await history.found()
         for _ in range(length):
             await history.step()

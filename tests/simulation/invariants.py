@@ -7,18 +7,33 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from agent.engine.named_people import OVERTAKEN
 from agent.engine.request import RunResult
-from agent.model import IndividualAction, Kind, Link, Policy
+from agent.model import Change, IndividualAction, Kind, Link, Policy
 from agent.model.email import normalize
 from agent.model.run import ChangeRecord, Outcome, Run
 from agent.plan_parser import parse_workspace
 from agent.ports.state import State
 from connectors.base import Person, PersonKey, Status
+from connectors.feed import Standing
 from sandbox.pigment.member import Member
 from tests.simulation.process import Process
 from tests.simulation.world import START, Workspace, World, human
 
-__all__ = ["Broken", "Sender", "Undone", "Watch", "check_run", "counted_groups", "is_entitled"]
+__all__ = [
+    "Broken",
+    "LookTaken",
+    "Sender",
+    "Undone",
+    "Watch",
+    "check_run",
+    "counted_groups",
+    "deactivates",
+    "is_by_feed",
+    "is_entitled",
+    "may_not_lose",
+    "sets_active",
+]
 
 PHASES = {Kind.DEACTIVATE: 0, Kind.REACTIVATE: 2, Kind.UPDATE_NAME: 3, Kind.CREATE: 4}
 EMAIL_PHASE = 1
@@ -53,7 +68,7 @@ def _has_source(person: Person, policy: Policy) -> bool:
     return any(source.connector == person.connector for source in policy.sources)
 
 
-def _may_not_lose(person: Person, policy: Policy) -> bool:
+def may_not_lose(person: Person, policy: Policy) -> bool:
     """Return whether a member of this person must stay active, be it only until a human decides."""
     waits = policy.individual_assignments is IndividualAction.HOLD and person.individual and _has_source(person, policy)
     return is_entitled(person, policy) or (person.status is Status.ACTIVE and waits)
@@ -65,11 +80,21 @@ def _is_shown(person: Person, policy: Policy) -> bool:
     return bool(counted_groups(person, policy) or is_alone)
 
 
+@dataclass(frozen=True)
+class LookTaken:
+    """A verification read of a person at *at*, and what it showed. *is_untrue*: it was not so at that moment."""
+
+    at: float
+    standing: Standing
+    is_untrue: bool
+
+
 @dataclass(eq=False)
 class Sender:
     """A process that may write. *policies* are by target, *read_at* has when it read each connector, *listed_at* when
     it last listed each target. *holder* is its name in leases. *is_approved*: whether an operator approved its run.
-    *writes* are those that arrived: target, and place in its journal.
+    *writes* are those that arrived: target, and place in its journal. *read_until* is when its last read of a source
+    ended. *is_feed*: it makes a feed run. *looks* are the verification reads of people.
     """
 
     holder: str
@@ -80,6 +105,12 @@ class Sender:
     is_approved: bool = False
     is_undo: bool = False
     writes: set[tuple[str, int]] = field(default_factory=set)
+    read_until: float = -1.0
+    is_feed: bool = False
+    looks: dict[PersonKey, list[LookTaken]] = field(default_factory=lambda: defaultdict(list))
+
+    def end_read(self, at: float) -> None:
+        self.read_until = at
 
     def began_reading(self, connector: str, now: float) -> float:
         """Return from when on it may have known what is the reason of a write now."""
@@ -131,13 +162,13 @@ class Watch:
         links = {link.scim_id: link for link in (await self.state.load_memory(policy.workspace)).links}
         if member.id not in links:
             return
-        await self._remake(sender, policy, workspace, links[member.id], member, _sets_active(method, body))
-        if _sets_active(method, body) and not member.active and self.deactivated[workspace.url, member.id]:
+        await self._remake(sender, policy, workspace, links[member.id], member, sets_active(method, body))
+        if sets_active(method, body) and not member.active and self.deactivated[workspace.url, member.id]:
             # What we took back ourselves was not reverted by another tool.
             self.deactivated[workspace.url, member.id].pop()
-        if _deactivates(method, body):
+        if deactivates(method, body):
             linked = {link.person for link in links.values()}
-            self._judge(sender, policy, links[member.id], member if not was_listed_past else None, linked)
+            await self._judge(sender, policy, links[member.id], member if not was_listed_past else None, linked)
             self._contest(sender, workspace, member)
 
     async def _permit(self, sender: Sender, workspace: Workspace, policy: Policy) -> None:
@@ -198,7 +229,9 @@ class Watch:
                     return True
         return False
 
-    def _judge(self, sender: Sender, policy: Policy, link: Link, member: Member | None, linked: set[PersonKey]) -> None:
+    async def _judge(
+        self, sender: Sender, policy: Policy, link: Link, member: Member | None, linked: set[PersonKey]
+    ) -> None:
         """Judge a deactivation by what was true since its source was read. *linked* are people with a member.
 
         *member* is None where an old listing showed it, perhaps with another address.
@@ -223,7 +256,7 @@ class Watch:
         def is_theirs(person: Person) -> bool:
             person = replace(person, groups=tuple(each for each in person.groups if each not in unseen))
             if person.id == link.person.id:
-                return _may_not_lose(person, policy) and (is_shown_alone or bool(counted_groups(person, policy)))
+                return may_not_lose(person, policy) and (is_shown_alone or bool(counted_groups(person, policy)))
             # A person with an own member does not need this one, whatever address they have got since.
             is_newcomer = PersonKey(person.connector, person.id) not in linked
             has_address = member is not None and normalize(person.email or "") == normalize(member.user_name)
@@ -266,11 +299,11 @@ def _reads(policy: Policy, connector: str) -> bool:
     return any(source.connector == connector for source in policy.sources)
 
 
-def _deactivates(method: str, body: Mapping[str, object]) -> bool:
-    return _sets_active(method, body) is False
+def deactivates(method: str, body: Mapping[str, object]) -> bool:
+    return sets_active(method, body) is False
 
 
-def _sets_active(method: str, body: Mapping[str, object]) -> bool | None:
+def sets_active(method: str, body: Mapping[str, object]) -> bool | None:
     """Return what a write sets `active` to, None when it leaves it."""
     if method == "PUT":
         return body.get("active") is True
@@ -294,7 +327,9 @@ async def check_run(result: RunResult, state: State, workspace: Workspace, *, is
     if tuple(record for record in recorded if not result.error or record.seq in known) != reported:
         raise Broken("the journal differs from the run")
     sent = [each for each in result.records if each.change.kind is not Kind.ADOPT]
-    phases = [EMAIL_PHASE if each.change.changes_email else PHASES[each.change.kind] for each in sent]
+    # What a feed asks for comes before the plan's changes and after them, and what it drops is not made.
+    in_plan = [each.change for each in sent if not is_by_feed(each.change) and each.detail != OVERTAKEN]
+    phases = [EMAIL_PHASE if change.changes_email else PHASES[change.kind] for change in in_plan]
     if phases != sorted(phases):
         raise Broken(f"the changes were made in the order {phases}")
     members = {member.id: member for member in workspace.space.members}
@@ -307,6 +342,11 @@ async def check_run(result: RunResult, state: State, workspace: Workspace, *, is
             is_create = each.change.kind is Kind.CREATE and not result.error
             if is_create and person and links.get(person) != each.scim_id:
                 raise Broken(f"{person} was created and is not linked")
+
+
+def is_by_feed(change: Change) -> bool:
+    """Return whether a change feed asked for *change*."""
+    return change.kind is Kind.DEACTIVATE and change.reason.endswith(" named them.")
 
 
 def _without_settlement(record: ChangeRecord, reported: Sequence[ChangeRecord]) -> ChangeRecord:

@@ -28,17 +28,23 @@ RUNS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A broken agent. *edits* are (file, text, text in its place); *caught* is the finding of the simulation."""
+    """A broken agent. *edits* are (file, text, text in its place); *caught* is the finding of the simulation.
+
+    *has_feed*: it is broken in what it does with a change feed, and searched in the histories that have one.
+    """
 
     name: str
     edits: tuple[tuple[str, str, str], ...]
     caught: str
+    has_feed: bool = False
 
 
 CHANGES, SURVEY, WRITE = "agent/apply/changes.py", "agent/engine/planner.py", "agent/scim/writer.py"
 PERMIT, CONFIRM, TARGET = "connectors/http/permit.py", "agent/engine/confirm.py", "agent/guard/target.py"
 MATCH, ENTITLED, LEAVER = "agent/diff/match.py", "agent/diff/entitled.py", "agent/diff/leavers.py"
-MUTANTS = (
+FEED_PLAN, FEED_POLL, NAMED = "agent/engine/feed_plan.py", "agent/engine/feed_poll.py", "agent/engine/named_people.py"
+IS_LEFT = "is_left = look.standing is Standing.LEFT"
+MUTANTS_WITHOUT_FEED = (
     Mutant(
         "writes without an intent",
         ((CHANGES, "self._pause = await intending", "intending.close()"),),
@@ -374,6 +380,128 @@ MUTANTS = (
         "there is still to do",
     ),
 )
+FEED_MUTANTS = (
+    Mutant(
+        "trusts the event",
+        ((FEED_PLAN, IS_LEFT, "is_left = True"),),
+        "is deactivated and should not be",
+        has_feed=True,
+    ),
+    Mutant(
+        "believes one look where replicas lag",
+        ((FEED_PLAN, "        if not doubted:\n", "        if True:\n"),),
+        "is deactivated and should not be",
+        has_feed=True,
+    ),
+    Mutant(
+        "believes an absence without a witness",
+        ((FEED_PLAN, IS_LEFT, "is_left = look.standing is not Standing.ENTITLED"),),
+        "is deactivated and should not be",
+        has_feed=True,
+    ),
+    Mutant(
+        "believes the feed of another tenant",
+        ((FEED_PLAN, "return connector in self.feeds and is_same_tenant", "return connector in self.feeds"),),
+        "is deactivated and should not be",
+        has_feed=True,
+    ),
+    Mutant(
+        "lets a feed decide during a grace and over several sources",
+        (
+            (
+                FEED_PLAN,
+                "if policy.grace_reads > 1 or {source.connector for source in policy.sources} != {connector}:",
+                "if False:",
+            ),
+        ),
+        "a feed decided what is left to a run over everyone",
+        has_feed=True,
+    ),
+    Mutant(
+        "keeps the cursor before the people whom it passed",
+        (
+            (
+                FEED_POLL,
+                "        await self.state.record_poll(lease, following, found.named, found.announced)\n",
+                "        await self.state.record_poll(lease, following, [], [])\n"
+                "        await self.state.record_poll(lease, following, found.named, found.announced)\n",
+            ),
+        ),
+        "a cursor was kept before the people whom it passed",
+        has_feed=True,
+    ),
+    Mutant(
+        "starts no run over everyone when the feed lost its place",
+        ((FEED_POLL, "        if lost:\n", "        if False:\n"),),
+        "neither out nor held by name",
+        has_feed=True,
+    ),
+    Mutant(
+        "forgets people whom it leaves to a run over everyone",
+        ((NAMED, "            left.append(named)\n", "            ended.append(named)\n"),),
+        "neither out nor held by name",
+        has_feed=True,
+    ),
+    Mutant(
+        "does not take up named people before the writes",
+        (
+            (
+                "agent/engine/sync.py",
+                "            decision = await taken_up.before_writes(decision)\n",
+                "            pass\n",
+            ),
+        ),
+        "a leaver was brought back",
+        has_feed=True,
+    ),
+    Mutant(
+        "goes on with the changes of who left since the read",
+        ((NAMED, "dropped = done.union(overtaken)", "dropped = done"),),
+        "a leaver was brought back",
+        has_feed=True,
+    ),
+    Mutant(
+        "does not guard what a feed asks for",
+        ((FEED_PLAN, "plan = apply_guards(unguarded, policy, history)", "plan = unguarded"),),
+        "more deactivations than the guard allows",
+        has_feed=True,
+    ),
+    Mutant(
+        "counts no deactivation before a feed's",
+        (
+            (
+                FEED_PLAN,
+                "recent[GuardCode.MAX_DEACTIVATIONS] |= going",
+                "recent[GuardCode.MAX_DEACTIVATIONS] = going",
+            ),
+        ),
+        "more deactivations than the guard allows",
+        has_feed=True,
+    ),
+    Mutant(
+        "counts the feed's deactivations of each workspace by itself",
+        ((FEED_PLAN, "pending = {**self.pending.members, name: going}", "pending = {name: going}"),),
+        "more deactivations than the guard of all workspaces allows",
+        has_feed=True,
+    ),
+    Mutant(
+        "reactivates by a feed",
+        (
+            (
+                "agent/diff/feed_plan.py",
+                "            in_sync += 1\n",
+                "            import dataclasses\n"
+                "            from agent.model import Fields, Kind\n"
+                "            made = deactivate_change(member, person, ChangeCode.SUSPENDED, '')\n"
+                "            back = {'before': Fields(active=False), 'after': Fields(active=True)}\n"
+                "            changes.append(dataclasses.replace(made, kind=Kind.REACTIVATE, **back))\n",
+            ),
+        ),
+        "a feed run did something else than deactivate",
+        has_feed=True,
+    ),
+)
+MUTANTS = (*MUTANTS_WITHOUT_FEED, *FEED_MUTANTS)
 
 
 def misplaced_edits() -> list[str]:
@@ -407,10 +535,21 @@ def _found(mutant: Mutant, runs: int, *options: str) -> list[tuple[int, str]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _broken(mutant, folder)
-        command = [sys.executable, "-m", "tests.simulation.run", "--runs", str(runs), "--processes", "1", *options]
+        feed = ["--feed"] if mutant.has_feed else []
+        command = [
+            sys.executable,
+            "-m",
+            "tests.simulation.run",
+            "--runs",
+            str(runs),
+            "--processes",
+            "1",
+            *feed,
+            *options,
+        ]
         environment = os.environ | {"PYTHONPATH": name}
         ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert "histories from seed" in ran.stdout, ran.stderr[-2000:]
+    assert " from seed " in ran.stdout, ran.stderr[-2000:]
     lines = [line for line in ran.stdout.splitlines() if line.startswith("seed ")]
     return [(int(line.split()[1].rstrip(":")), _finding(line)) for line in lines]
 

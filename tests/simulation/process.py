@@ -20,6 +20,7 @@ from agent.ports.state import State
 
 __all__ = [
     "DATABASE",
+    "FEED_POINTS",
     "POINTS",
     "RARE_POINTS",
     "REPEATED",
@@ -29,6 +30,7 @@ __all__ = [
     "Process",
     "Reached",
     "draw_fates",
+    "draw_feed_fates",
     "watched",
 ]
 
@@ -105,6 +107,28 @@ RARE_POINTS = (
 """The other calls of the state. A share of the processes meets something there."""
 RARE = 0.1
 
+FEED_POINTS = (
+    "poll",
+    "look",
+    "tick",
+    "wait",
+    *(
+        f"{side} {call}"
+        for call in (
+            "load_feed_cursor",
+            "find_linked_workspaces",
+            "record_poll",
+            "load_named_people",
+            "record_look",
+            "end_named",
+            "record_lags",
+            "judge_found_leavers",
+        )
+        for side in ("state", "commit")
+    ),
+)
+"""The waits that only a process with a change feed has."""
+
 DATABASE = ("state ", "commit ")
 SECONDS = (0.5, 3, 9, 12, 14, 16, 20, 45, 400, 1_200)
 LATEST_SECONDS = 45
@@ -140,6 +164,7 @@ class Fate:
 class Process:
     """A process and what happens to it. *conditions* name what else may be true, for the count of what was *reached*.
 
+    *mains* are the tasks that a kill ends at once.
     *meanwhile* is awaited when the process is stopped or delayed: for so many seconds others go on without it.
     """
 
@@ -147,7 +172,7 @@ class Process:
     fates: Sequence[Fate] = ()
     conditions: Mapping[str, Callable[[], bool]] = field(default_factory=dict)
     meanwhile: Callable[[float], Awaitable[None]] = asyncio.sleep
-    main: asyncio.Task[Any] | None = None
+    mains: set[asyncio.Task[Any]] = field(default_factory=set)
     is_dead: bool = False
     stopped_until: float = 0.0
     down_until: float = 0.0
@@ -191,8 +216,8 @@ class Process:
         match fate.happening:
             case Happening.KILL:
                 self.is_dead = True
-                if self.main is not None and asyncio.current_task() is not self.main:
-                    self.main.cancel()
+                for task in self.mains - {asyncio.current_task()}:
+                    task.cancel()
             case Happening.STOP:
                 self.stopped_until = self.now() + fate.seconds
                 await self.meanwhile(fate.seconds)
@@ -225,13 +250,24 @@ def draw_fates(chance: random.Random) -> tuple[Fate, ...]:
     point = chance.choice(POINTS)
     if rare.random() < RARE:
         point = rare.choice(RARE_POINTS)
+    return (_fate_at(chance, point),)
+
+
+def draw_feed_fates(chance: random.Random) -> tuple[Fate, ...]:
+    """Return what happens to one process that has a change feed."""
+    if chance.random() < 0.5:
+        return draw_fates(chance)
+    return (_fate_at(chance, chance.choice(FEED_POINTS)),)
+
+
+def _fate_at(chance: random.Random, point: str) -> Fate:
     possible = list(Happening) if point.startswith(DATABASE) else [Happening.KILL, Happening.STOP, Happening.DELAY]
     happening = chance.choice(possible)
     nth, seconds = chance.choice([1, 1, 1, 1, 2, 2, 3, 5]), chance.choice(SECONDS)
-    if point == "wait" and happening is Happening.DELAY:
+    if point in {"wait", "tick"} and happening is Happening.DELAY:
         # A busy loop makes a timer late. By more than that only the whole process can be late: it was stopped.
         seconds = min(seconds, LATEST_SECONDS)
-    return (Fate(point, nth, happening, seconds),)
+    return Fate(point, nth, happening, seconds)
 
 
 QUERY_SECONDS = 10.0

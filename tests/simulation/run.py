@@ -11,7 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 import structlog
 
 from agent.errors import PigmentSyncError
-from tests.simulation.history import LENGTH, Lived, live_through
+from tests.simulation.fed_history import FedHistory
+from tests.simulation.history import LENGTH, History, Lived, live_through
 from tests.simulation.loop import run_virtually
 from tests.simulation.process import Died, Happening, Reached
 
@@ -20,30 +21,35 @@ __all__ = ["batches", "live", "shortest", "survive"]
 BATCH = 10
 
 
-def live(seed: int, length: int = LENGTH) -> Lived:
-    """Live through the first *length* steps of the history of *seed*, in virtual time. Raises what broke it."""
-    return run_virtually(live_through(seed, length), (Died, PigmentSyncError))
+def live(seed: int, length: int = LENGTH, *, has_feed: bool = False) -> Lived:
+    """Live through the first *length* steps of the history of *seed*, in virtual time. Raises what broke it.
+
+    The histories in which processes have change feeds are others, with numbers of their own.
+    """
+    kind = FedHistory if has_feed else History
+    return run_virtually(live_through(seed, length, kind), (Died, PigmentSyncError))
 
 
-def survive(seeds: tuple[int, ...]) -> tuple[Lived, list[str]]:
+def survive(seeds: tuple[int, ...], *, has_feed: bool = False) -> tuple[Lived, list[str]]:
     """Live through the histories of *seeds*; return what they were, and a line for each that failed."""
     whole, failures = Lived(), []
     for seed in seeds:
         try:
-            lived = live(seed)
+            lived = live(seed, has_feed=has_feed)
         except Exception as error:  # noqa: BLE001  (whatever ends a history is its result)
             failures.append(f"seed {seed}: {type(error).__name__}: {error}")
         else:
             whole.writes += lived.writes
             whole.reached += lived.reached
+            whole.happened += lived.happened
     return whole, failures
 
 
-def shortest(seed: int) -> int:
+def shortest(seed: int, *, has_feed: bool = False) -> int:
     """Return how many first steps of the history of *seed* are enough to break it."""
     for length in range(LENGTH):
         try:
-            live(seed, length)
+            live(seed, length, has_feed=has_feed)
         except Exception:  # noqa: BLE001  (it is broken, however)
             return length
     return LENGTH
@@ -79,6 +85,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--length", type=int, help="live through the first so many steps of the one history of --seed")
+    parser.add_argument("--feed", action="store_true", help="histories in which processes have change feeds")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--until", help="end with the first that is broken in a way that holds this text")
     parser.add_argument(
@@ -87,17 +94,18 @@ def main() -> int:
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     if options.length is not None:
-        live(options.seed, options.length)
+        live(options.seed, options.length, has_feed=options.feed)
         sys.stdout.write(f"seed {options.seed} is not broken by its first {options.length} steps\n")
         return 0
     started = time.monotonic()
     whole, failures = Lived(), []
     with ProcessPoolExecutor(options.processes) as pool:
-        todo = [pool.submit(survive, seeds) for seeds in batches(options.seed, options.runs)]
+        todo = [pool.submit(survive, seeds, has_feed=options.feed) for seeds in batches(options.seed, options.runs)]
         for number, done in enumerate(todo, 1):
             some, broken = done.result()
             whole.writes += some.writes
             whole.reached += some.reached
+            whole.happened += some.happened
             failures += broken
             sys.stderr.write("".join(f"{line}\n" for line in broken))
             if sys.stderr.isatty() or number % 500 == 0:
@@ -109,11 +117,13 @@ def main() -> int:
         sys.stdout.write(f"{line}\n")
     if failures and options.until is None:
         seed = int(failures[0].split()[1].rstrip(":"))
-        sys.stdout.write(f"To see the first again: scripts/simulate --seed {seed} --length {shortest(seed)}\n")
+        kind, length = "--feed " if options.feed else "", shortest(seed, has_feed=options.feed)
+        sys.stdout.write(f"To see the first again: scripts/simulate {kind}--seed {seed} --length {length}\n")
     if options.reached:
         sys.stdout.write(f"{table(whole.reached)}\n")
+        sys.stdout.write("".join(f"{count:>9,} {what}\n" for what, count in sorted(whole.happened.items())))
     seconds = time.monotonic() - started
-    histories = f"{options.runs} histories from seed {options.seed}"
+    histories = f"{options.runs} histories{' with feeds' if options.feed else ''} from seed {options.seed}"
     sys.stdout.write(f"{histories}, {whole.writes} writes, {len(failures)} broken, {seconds:.0f} s\n")
     return 1 if failures else 0
 

@@ -6,13 +6,16 @@ import pytest
 
 from tests.simulation.run import batches, survive
 
-RUNS = 250
+RUNS = 200
+RUNS_WITH_FEED = 80
 FOUND = (
     6577, 6773, 8486, 12769, 13160, 16543, 20558, 22515, 23004, 29170, 29581, 32932, 42598,
     43924, 44629, 46773, 47482, 53765, 60256, 60759, 62637, 66707, 69218, 70583, 70743, 73425,
     80285, 82450, 82864, 82957, 86548, 89211, 94235, 97941,
 )  # fmt: skip
 """Histories in which longer runs found a fault of the agent or of the simulation."""
+FOUND_WITH_FEED = (237, 340)
+"""The same of histories with change feeds."""
 
 
 @pytest.mark.parametrize("seeds", batches(1, RUNS, 25), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
@@ -23,7 +26,21 @@ def test_histories_break_no_invariant(seeds: tuple[int, ...]) -> None:
     assert lived.writes > len(seeds), "histories in which nothing is written prove nothing"
 
 
+@pytest.mark.parametrize("seeds", batches(1, RUNS_WITH_FEED, 20), ids=lambda seeds: f"{seeds[0]}-{seeds[-1]}")
+def test_histories_with_feeds_break_no_invariant(seeds: tuple[int, ...]) -> None:
+    lived, failures = survive(seeds, has_feed=True)
+
+    assert failures == []
+    assert lived.happened["deactivations by a feed run"] > 0, "feeds that deactivate no one prove nothing"
+
+
 def test_histories_that_found_a_fault_before_find_none() -> None:
     _, failures = survive(FOUND)
+
+    assert failures == []
+
+
+def test_histories_with_feeds_that_found_a_fault_before_find_none() -> None:
+    _, failures = survive(FOUND_WITH_FEED, has_feed=True)
 
     assert failures == []

@@ -20,8 +20,9 @@ def test_every_broken_agent_can_be_made() -> None:
 def test_broken_agent_is_found_out(mutant: Mutant) -> None:
     # The history that found it before is one of those that may, and is tried first: searching takes minutes.
     seed = recorded().get(mutant.name, 0)
-    found = findings(mutant, 1, "--seed", str(seed)) if 1 <= seed <= RUNS else Counter[str]()
+    until = ("--until", mutant.caught)
+    found = findings(mutant, 1, "--seed", str(seed), *until) if 1 <= seed <= RUNS else Counter[str]()
     if not any(mutant.caught in each for each in found):
-        found = findings(mutant, RUNS, "--until", mutant.caught)
+        found = findings(mutant, RUNS, *until)
 
     assert any(mutant.caught in each for each in found), found

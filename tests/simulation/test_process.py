@@ -13,7 +13,17 @@ from agent.model import Memory
 from agent.ports.state import State
 from tests.memory_state import MemoryState
 from tests.simulation.loop import run_virtually
-from tests.simulation.process import DATABASE, POINTS, RARE_POINTS, REPEATED, Fate, Happening, Process, watched
+from tests.simulation.process import (
+    DATABASE,
+    FEED_POINTS,
+    POINTS,
+    RARE_POINTS,
+    REPEATED,
+    Fate,
+    Happening,
+    Process,
+    watched,
+)
 
 
 async def _read_while_away(happening: Happening, seconds: float) -> tuple[Memory, float]:
@@ -38,6 +48,6 @@ def test_read_of_a_run_ends_by_a_database_that_stays_away(happening: Happening) 
 
 
 def test_points_and_repeated_reads_are_methods_of_the_state() -> None:
-    at_points = {point.split()[1] for point in (*POINTS, *RARE_POINTS) if point.startswith(DATABASE)}
+    at_points = {point.split()[1] for point in (*POINTS, *RARE_POINTS, *FEED_POINTS) if point.startswith(DATABASE)}
 
     assert [name for name in sorted(at_points | REPEATED) if not hasattr(State, name)] == []

@@ -6,7 +6,7 @@ import asyncio
 import copy
 import random
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -90,7 +90,8 @@ class World:
       *last_omission*: when an answer last left out a person or a group of theirs. *lies*: groups that a source shows
       empty, with when it stops. *strangers*: the people of another tenant that a connector reads instead of its own.
       *is_blind*: looking up a person shows nothing of their groups.
-    - *past* has what each human was, and since when.
+    - *past* has what each human was, and since when. *on_move* gets a person before and after each change of them.
+    - *addresses* are those that people get; *read_seconds*: how long a read of a source takes after what it shows.
     """
 
     chance: random.Random
@@ -110,6 +111,9 @@ class World:
     edited: set[str] = field(default_factory=set)
     is_moving: bool = False
     by_hand: int = 0
+    addresses: list[str] = field(default_factory=lambda: list(ADDRESSES))
+    read_seconds: float = 0.0
+    on_move: Callable[[Person | None, Person | None], None] = lambda _before, _after: None
 
     def elapsed(self) -> float:
         return asyncio.get_running_loop().time()
@@ -133,11 +137,14 @@ class World:
     # What happens at the sources. People's names hold their id, so that no account can be taken for another's.
 
     def put(self, person: Person) -> None:
+        before = self.people.get(person.key)
         self.people[person.key] = person
         self.past[person.connector, human(person.id)].append((self.elapsed(), person))
+        self.on_move(before, person)
 
     def remove(self, key: PersonKey) -> None:
-        del self.people[key]
+        before = self.people.pop(key)
+        self.on_move(before, None)
         self.past[key.connector, human(key.id)].append((self.elapsed(), None))
 
     def was_always(self, key: PersonKey, since: float, holds: Any) -> bool:
@@ -152,7 +159,7 @@ class World:
         connector = self.chance.choice(SOURCES).connector
         self.hired += 1
         name = f"p{self.hired}"
-        self.put(Person(connector, name, self.chance.choice(ADDRESSES), f"Person {name}", groups=self._groups()))
+        self.put(Person(connector, name, self.chance.choice(self.addresses), f"Person {name}", groups=self._groups()))
 
     def _groups(self) -> tuple[str, ...]:
         return tuple(self.chance.sample(GROUPS, self.chance.choice([1, 1, 2])))
@@ -167,7 +174,7 @@ class World:
             {"status": Status.SUSPENDED},
             {"status": Status.ACTIVE},
             {"display_name": f"Person {human(key.id)} {self.chance.randrange(100)}"},
-            {"email": self.chance.choice(ADDRESSES)},
+            {"email": self.chance.choice(self.addresses)},
             {"groups": (), "individual": True},
         ]
         match self.chance.random():
@@ -181,6 +188,7 @@ class World:
     def remake(self, key: PersonKey) -> None:
         """Give the same human another id, as a directory does that was restored, or that made the account again."""
         person = self.people.pop(key)
+        self.on_move(person, None)
         generation = int(key.id.partition("~")[2] or 1) + 1
         self.put(replace(person, id=f"{human(key.id)}~{generation}"))
 
@@ -190,7 +198,7 @@ class World:
             self.remake(key)
 
     def readdress(self, key: PersonKey) -> None:
-        self.put(replace(self.people[key], email=self.chance.choice(ADDRESSES)))
+        self.put(replace(self.people[key], email=self.chance.choice(self.addresses)))
 
     def lose_many(self) -> None:
         """A department goes."""
@@ -225,7 +233,7 @@ class World:
     def _stranger(self, connector: str) -> Person:
         self.hired += 1
         name = f"s{self.hired}"
-        return Person(connector, name, self.chance.choice(ADDRESSES), f"Stranger {name}", groups=self._groups())
+        return Person(connector, name, self.chance.choice(self.addresses), f"Stranger {name}", groups=self._groups())
 
     def tenant(self, connector: str) -> str:
         return ELSEWHERE if connector in self.strangers else TENANTS[connector]
@@ -235,7 +243,7 @@ class World:
     def edit_by_hand(self) -> None:
         self.by_hand += 1
         space = self.chance.choice(self.spaces)
-        email, is_active = self.chance.choice(ADDRESSES), self.chance.random() < 0.7
+        email, is_active = self.chance.choice(self.addresses), self.chance.random() < 0.7
         try:
             match self.chance.choice(["create", "rename", "deactivate", "reactivate", "move"]):
                 case "create":
@@ -248,7 +256,7 @@ class World:
                 case "reactivate":
                     space.admin_reactivate(email)
                 case _:
-                    self._move_by_hand(space, email, self.chance.choice(ADDRESSES))
+                    self._move_by_hand(space, email, self.chance.choice(self.addresses))
         except ScimError:
             # No member has that address, or another one has it: then nothing was done by hand.
             return
@@ -289,12 +297,16 @@ class World:
 
 @dataclass(frozen=True)
 class SimulatedConnector:
-    """Implements `connectors.base.Connector` over the world, for one process. *read_at* gets the time of each read."""
+    """Implements `connectors.base.Connector` over the world, for one process.
+
+    *read_at* gets the time that each read shows, *on_read* the time when it ended.
+    """
 
     world: World
     name: str
     process: Process
     read_at: list[float]
+    on_read: Callable[[float], None] = lambda _at: None
 
     async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
         await self.process.at("read")
@@ -303,7 +315,10 @@ class SimulatedConnector:
         if self.name in world.failing:
             raise IncompleteRead(f"{self.name} broke off.", "Run again.")
         snapshot = self._snapshot(source, is_short=not fresh and world.chance.random() < world.short_rate)
+        if world.read_seconds:
+            await asyncio.sleep(world.read_seconds)
         await self.process.at("read")
+        self.on_read(world.elapsed())
         return snapshot
 
     def _snapshot(self, source: Source, *, is_short: bool) -> Snapshot:
