@@ -28,7 +28,7 @@ WRITES = frozenset({"POST", "PUT", "PATCH"})
 
 
 def unlimited(config: Path, **more: object) -> Agent:
-    """Raise every limit of the configuration, so that no guard holds 200 changes at once."""
+    """Raise every limit of the configuration, so that no guard holds many changes at once."""
     document = yaml.safe_load(config.read_text("utf-8"))
     limits = {"max_deactivations": 100_000, "max_deactivations_percent": 100, "max_email_changes": 100_000}
     document["defaults"] = {"limits": limits}
@@ -70,7 +70,7 @@ class Unheard(Counter[str]):
 
 @dataclass
 class Workforce:
-    """The people of one company: enough of them join, leave and change in each round for a sync with 200 changes."""
+    """The people of one company: in each round some join, leave and change."""
 
     sandbox: Sandbox
     rounds: int = 0
@@ -83,10 +83,10 @@ class Workforce:
         return [self.sandbox.company.hire("okta", name, "Tester", [GROUP]).id for name in names]
 
     def change(self, candidates: list[str]) -> tuple[int, list[str]]:
-        """Let 30 of *here* go, 30 marry, 30 be renamed and 30 be suspended; those of the last round come back, and 80
+        """Let 10 of *here* go, 10 marry, 10 be renamed and 10 be suspended; those of the last round come back, and 30
         others come. Return how many changes that makes, and who may change in the next round."""
         company = self.sandbox.company
-        departed, married, renamed, suspended = (candidates[start : start + 30] for start in (0, 30, 60, 90))
+        departed, married, renamed, suspended = (candidates[start : start + 10] for start in (0, 10, 20, 30))
         for person in departed:
             company.leave(person)
         for person in married:
@@ -98,7 +98,7 @@ class Workforce:
         back, self.waiting = self.waiting, suspended
         for person in back:
             company.reinstate(person)
-        hired = self.hire(80)
+        hired = self.hire(30)
         count = len(departed) + len(married) + len(renamed) + len(suspended) + len(back) + len(hired)
         return count, [*hired, *renamed, *married, *back]
 

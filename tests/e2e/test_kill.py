@@ -1,6 +1,6 @@
 """After a kill at any write of a sync and a second run, nothing is lost, duplicated or unrecorded.
 
-`PIGMENT_SYNC_KILL=all` kills it at each of the 200 writes, and takes half an hour.
+`PIGMENT_SYNC_KILL=all` kills it at each of the 80 writes, and takes some minutes.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from tests import postgres
 from tests.e2e.agent_process import Agent
 from tests.e2e.ended_process import WORKSPACE, Ended, State, Unheard, Workforce, environment_points, unlimited
 
-CHANGES = 230
-POINTS = environment_points("PIGMENT_SYNC_KILL", [1, 30, 61, 90, 119, 151, 200, 230], CHANGES)
-FEWER = environment_points("PIGMENT_SYNC_KILL", [2, 75, 140, 229], CHANGES)
+CHANGES = 80
+POINTS = environment_points("PIGMENT_SYNC_KILL", [1, 10, 21, 32, 43, 54, 69, 80], CHANGES)
+FEWER = environment_points("PIGMENT_SYNC_KILL", [2, 25, 48, 79], CHANGES)
 SYNC = ("sync", "-w", WORKSPACE)
 
 
@@ -37,7 +37,7 @@ class Harness:
     here: list[str] = field(default_factory=list)
 
     def change(self) -> int:
-        """Make 230 changes, and clear the workspace's log of earlier requests."""
+        """Make 80 changes, and clear the workspace's log of earlier requests."""
         self.state.let_an_hour_pass()
         count, self.here = self.workforce.change(self.here)
         self.journal.writes = []
@@ -53,7 +53,7 @@ def _place(sandbox: Sandbox, folder: Path, url: str) -> Iterator[Harness]:
     agent = unlimited(sandbox.write_config(folder, url))
     with State.at(url) as state:
         harness = Harness(sandbox, agent, state, Workforce(sandbox))
-        harness.here = harness.workforce.hire(120)
+        harness.here = harness.workforce.hire(40)
         harness.workforce.waiting = []
         assert agent.run(*SYNC).code == 0
         # The first round has no person to bring back, so it is not one that is killed.
@@ -140,7 +140,7 @@ def test_lease_of_a_killed_process_names_it_and_is_void_after_15_seconds(on_sqli
     _check_after(harness, linked)
 
 
-@pytest.mark.parametrize("at", [1, 150])
+@pytest.mark.parametrize("at", [1, 50])
 def test_sync_that_is_asked_to_stop_finishes_its_change_and_closes_its_run(at: int, on_sqlite: Harness) -> None:
     harness = on_sqlite
     harness.change()
