@@ -529,8 +529,9 @@ async def test_endless_pages_are_bounded_where_no_total_is_believed() -> None:
         assert workspace.requests == 50
 
 
-async def test_total_beyond_all_bounds_is_refused_before_it_is_walked() -> None:
-    async with serving(lambda _: {"totalResults": 10**12, "Resources": [{"id": "1", "userName": "a"}]}) as workspace:
+@pytest.mark.parametrize("total", [20_001, 10**12])
+async def test_total_beyond_all_bounds_is_refused_before_it_is_walked(total: int) -> None:
+    async with serving(lambda _: {"totalResults": total, "Resources": [{"id": "1", "userName": "a"}]}) as workspace:
         with pytest.raises(IncompleteRead, match="more than the agent reads"):
             await workspace.list_members()
         assert workspace.requests == 1

@@ -130,5 +130,5 @@ def test_page_of_faults_documents_what_the_tests_expect() -> None:
     assert {cell.fault["do"] for cell in CELLS} | ELSEWHERE == set(ACTIONS)
 
 
-# Writes have it, and 20,000 pages take longer than a test may: `test_hostile_servers.py` has that with less.
+# Writes have it, or 20,000 pages take longer than a test may: the contract tests of each reader have that with less.
 ELSEWHERE = {"dropped", "endless-pages", "skewed-clock"}
