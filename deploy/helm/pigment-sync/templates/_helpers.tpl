@@ -13,6 +13,30 @@
 {{- end -}}
 {{- end -}}
 
+{{/* A name of at most 52 characters: that of the workspace where it fits and is one, else its start and a checksum. */}}
+{{- define "pigment-sync.fanOutName" -}}
+{{- $release := include "pigment-sync.fullname" .root -}}
+{{- $subject := ternary (first .names) (printf "shard-%d" .index) (eq (int .root.Values.fanOut.shardSize) 1) -}}
+{{- $name := printf "%s-%s" $release $subject -}}
+{{- if and (le (len $name) 52) (regexMatch "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$" $name) -}}
+{{- $name -}}
+{{- else -}}
+{{- $words := regexReplaceAll "[^a-z0-9-]" (lower $subject) "-" | trunc 22 | trimSuffix "-" -}}
+{{- $start := regexReplaceAll "[^a-z0-9-]" (lower $release) "-" | trunc 20 | trimSuffix "-" -}}
+{{- printf "%s-%s-%s" $start $words (sha256sum $name | trunc 8) -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Each CronJob has a minute of its own, which stays when others come and go: they do not all begin at once. */}}
+{{- define "pigment-sync.fanOutSchedule" -}}
+{{- $every := int .root.Values.fanOut.everyMinutes -}}
+{{- if .root.Values.fanOut.schedule -}}
+{{- .root.Values.fanOut.schedule -}}
+{{- else -}}
+{{- printf "%d-59/%d * * * *" (mod (adler32sum .name | int64) $every) $every -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "pigment-sync.selector" -}}
 app.kubernetes.io/name: {{ include "pigment-sync.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -64,6 +88,19 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
 {{- if and (eq .Values.mode "daemon") (gt (int .Values.replicas) 1) .Values.state.persistence.enabled -}}
 {{- fail "replicas: more than one daemon needs PostgreSQL in config.state.url, and state.persistence.enabled: false" -}}
+{{- end -}}
+{{- if .Values.fanOut.enabled -}}
+{{- if .Values.state.persistence.enabled -}}
+{{- fail "fanOut: many Pods need PostgreSQL in config.state.url, and state.persistence.enabled: false" -}}
+{{- end -}}
+{{- if eq .Values.mode "daemon" -}}
+{{- $defaults := default dict $config.defaults -}}
+{{- range $name, $workspace := $config.workspaces -}}
+{{- if or $workspace.schedule $defaults.schedule -}}
+{{- fail (printf "fanOut: the daemon would run %s too; take schedule out of config.workspaces and config.defaults" $name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -161,7 +198,7 @@ securityContext:
 {{- with .Values.env }}
 env: {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .Values.resources }}
+{{- with default .Values.resources .fanOutResources }}
 resources: {{- toYaml . | nindent 2 }}
 {{- end }}
 volumeMounts:
