@@ -50,7 +50,8 @@ from agent.settings.workspace import WorkspaceSettings
 from agent.store.migrate import HEAD
 from agent.store.state import SqlState
 from agent.tracing import TracedTransport, open_tracer
-from connectors.base import Progress, Source
+from connectors.base import Finding, Progress, Source
+from connectors.checks import check_feed
 from connectors.feed import Feed
 from connectors.http import RequestLimits
 from connectors.provider import ConnectorContext
@@ -203,7 +204,7 @@ class Components:
         known = [await check_workspace_state(self.state, place, self.contexts[name].policy) for name in names]
         state = await check_state(self.state, place, HEAD, is_new=is_new)
         found, seen, others = await asyncio.gather(
-            asyncio.gather(*(self.planner.connectors[name].check(each) for name, each in sources.items())),
+            asyncio.gather(*(self._check_connector(name, each) for name, each in sources.items())),
             asyncio.gather(*(self.clients[name].check() for name in names)),
             run_preflight(self.settings, sends_notices=sends_notices),
         )
@@ -212,6 +213,13 @@ class Components:
             dict(zip(sources, found, strict=True)),
             {name: [*first, *then] for name, first, then in zip(names, known, seen, strict=True)},
         )
+
+    async def _check_connector(self, name: str, sources: Sequence[Source]) -> list[Finding]:
+        findings = await self.planner.connectors[name].check(sources)
+        feeds = self.sync.feed_planner.feeds if self.sync.feed_planner is not None else {}
+        if name in feeds:
+            findings += await check_feed(f"connector {name}", feeds[name], sources)
+        return findings
 
 
 @asynccontextmanager

@@ -231,6 +231,7 @@ class CheckName(StrEnum):
     ONE_PERSON = "one-person"
     GROUPS_OF_PERSON = "groups-of-person"
     NEXT_LINK = "next-link"
+    CHANGE_FEED = "change-feed"
     # Of a connector or a workspace.
     CLOCK_SKEW = "clock-skew"
     PAGE_SIZE = "page-size"

@@ -12,6 +12,7 @@ import httpx
 
 from connectors.base import Area, CheckName, Finding, LookupResult, ReadError, Source, Status
 from connectors.directory import AppGroup, GroupNaming, select_groups
+from connectors.feed import Feed
 from connectors.http import NoResponse, RequestLimits, RequestNotSent, escape_control, server_time
 from connectors.http.send import send_request
 
@@ -19,6 +20,7 @@ __all__ = [
     "CHECK_SECONDS",
     "LookupFunction",
     "check_clock",
+    "check_feed",
     "check_groups",
     "check_lookup",
     "check_scopes",
@@ -38,6 +40,7 @@ CONSEQUENCE = (
     "Runs go on without it, but can't give the reasons of leavers, nor notice a list that leaves out people who are "
     "still assigned."
 )
+NO_FEED = "Runs go on without the feed, but leavers wait for the next scheduled run."
 CHECK_SECONDS = 180.0
 """How long the check of one connector or workspace may take."""
 CLOCK_SECONDS = 10.0
@@ -242,6 +245,40 @@ async def check_suspended_person(
         remedy = f"Let the credentials read suspended and deactivated people. {CONSEQUENCE}"
         return [Finding("warning", subject, message, remedy, name=name)]
     return [Finding("ok", subject, f"person {person}, who is {shown}, can be read by id", name=name)]
+
+
+async def check_feed(
+    subject: str, feed: Feed, sources: Sequence[Source], *, seconds: float = CHECK_SECONDS
+) -> list[Finding]:
+    """Try what a change feed needs: a fresh cursor, which is not kept, and for each source the read of its application.
+
+    A problem is a warning: runs go on without the feed.
+    """
+    findings: list[Finding] = []
+    try:
+        async with asyncio.timeout(seconds):
+            try:
+                page = await feed.begin()
+            except ReadError as error:
+                message = f"The change feed can't be read: {error.message}"
+                return [Finding("warning", subject, message, f"{error.hint} {NO_FEED}", name=CheckName.CHANGE_FEED)]
+            count = f"{len(page.events):,}{' or more' if page.has_more else ''}"
+            message = f"the change feed can be read; events of the last minutes: {count}"
+            findings.append(Finding("ok", subject, message, name=CheckName.CHANGE_FEED))
+            findings += [await _check_feed_application(f"{subject}, app {each.app}", feed, each) for each in sources]
+    except TimeoutError:
+        findings.append(time_limit_finding(subject, Area.CONNECTOR, seconds))
+    return findings
+
+
+async def _check_feed_application(subject: str, feed: Feed, source: Source) -> Finding:
+    name = CheckName.CHANGE_FEED
+    try:
+        await feed.look_at({}, source)
+    except ReadError as error:
+        message = f"The application can't be read for the change feed: {error.message}"
+        return Finding("warning", subject, message, f"{error.hint} {NO_FEED}", name=name, source=source)
+    return Finding("ok", subject, "the application can be read for the change feed", name=name, source=source)
 
 
 def choose_groups(

@@ -36,8 +36,9 @@ ASSERTION_SECONDS = 300
 DPOP_CHECKBOX = "`Require Demonstrating Proof of Possession (DPoP) header in token requests`"
 """What Okta calls it, in the general settings of a service app."""
 DPOP_ERRORS = frozenset({"invalid_dpop_proof", "use_dpop_nonce"})
+GRANT_HINT = "Grant the service app these scopes in Okta (Okta API Scopes): {}."
 HINTS = {
-    "invalid_scope": f"Grant the service app these scopes in Okta (Okta API Scopes): {SCOPES}.",
+    "invalid_scope": GRANT_HINT.format(SCOPES),
     "invalid_client": "Check `client_id`, that the public half of `private_key` is among the service app's keys in "
     "Okta (name it with `kid` if there are several), that the app is active, and that this machine's clock is right.",
 }
@@ -113,33 +114,39 @@ def access_tokens(  # noqa: PLR0913  (the wiring of one credential, each part by
     async def request_token() -> IssuedToken:
         response = await requester.send(build_request, app.token_url)
         if proofs is None:
-            return _token_from_response(response, app.connector)
+            return _token_from_response(response, app)
         proofs.note_token_response(response)
         if wants_nonce(response, oauth_error(response)[0]):
             response = await requester.send(build_request, app.token_url)
             proofs.note_token_response(response)
-        return _bound_token_from_response(response, app.connector, wall)
+        return _bound_token_from_response(response, app, wall)
 
     return AccessTokens(request_token, timer.now, scheme="Bearer" if proofs is None else "DPoP")
 
 
-def _token_from_response(response: ApiResponse, connector: str) -> IssuedToken:
+def _refusal_hint(error: str, app: ServiceApp) -> str:
+    if error == "invalid_scope":
+        return GRANT_HINT.format(app.scopes)
+    return HINTS.get(error, REFUSED_HINT)
+
+
+def _token_from_response(response: ApiResponse, app: ServiceApp) -> IssuedToken:
     """Return the bearer token. Raises the error of a response without one."""
-    turn_on = f"The service app requires DPoP: set `connectors.{connector}.dpop: true`."
+    turn_on = f"The service app requires DPoP: set `connectors.{app.connector}.dpop: true`."
     if response.status != httpx.codes.OK:
         error, _ = oauth_error(response)
-        raise _error_from_response(response, turn_on if error in DPOP_ERRORS else HINTS.get(error, REFUSED_HINT))
+        raise _error_from_response(response, turn_on if error in DPOP_ERRORS else _refusal_hint(error, app))
     fields = as_object(response.json())
     if _token_type(fields) == "dpop":
         raise CredentialsRefused(f"{response.server} gave a token that requires DPoP.", turn_on)
     return _token_from_fields(fields, response)
 
 
-def _bound_token_from_response(response: ApiResponse, connector: str, wall: Callable[[], float]) -> IssuedToken:
+def _bound_token_from_response(response: ApiResponse, app: ServiceApp, wall: Callable[[], float]) -> IssuedToken:
     """Return the token that is bound to our key. Raises the error of a response without one."""
     if response.status != httpx.codes.OK:
         error, description = oauth_error(response)
-        hint = proof_hint(response, description, wall) if error in DPOP_ERRORS else HINTS.get(error, REFUSED_HINT)
+        hint = proof_hint(response, description, wall) if error in DPOP_ERRORS else _refusal_hint(error, app)
         raise _error_from_response(response, hint)
     fields = as_object(response.json())
     if _token_type(fields) != "dpop":
@@ -147,7 +154,7 @@ def _bound_token_from_response(response: ApiResponse, connector: str, wall: Call
         raise CredentialsRefused(
             f"{response.server} gave a token that is not bound to our key, although `dpop` is on.",
             f"Tick {DPOP_CHECKBOX} in the service app's general settings in Okta, or set "
-            f"`connectors.{connector}.dpop: false`.",
+            f"`connectors.{app.connector}.dpop: false`.",
         )
     return _token_from_fields(fields, response)
 

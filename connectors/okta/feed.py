@@ -99,7 +99,16 @@ class OktaFeed:
         self._wall = wall
 
     async def begin(self) -> FeedPage:
-        since = datetime.fromtimestamp(self._wall(), UTC) - OVERLAP
+        page = await self._begin_at(self._now())
+        # From a time in Okta's future on nothing would be named until then.
+        is_ahead = page.server_time is not None and page.server_time < self._now() - OVERLAP / 2
+        return await self._begin_at(page.server_time) if is_ahead and page.server_time is not None else page
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._wall(), UTC)
+
+    async def _begin_at(self, moment: datetime) -> FeedPage:
+        since = moment - OVERLAP
         params = {
             "since": since.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "limit": str(PAGE_LIMIT),

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
 
 import httpx
 import pytest
@@ -24,6 +26,7 @@ class Harness:
         self.okta = PretendOkta()
         self.answers: list[httpx.Response] = []
         self.refused: dict[str, int] = {}
+        self.date = ""
         settings = OktaSettings.model_validate({"type": "okta", "org_url": ORG, "api_token": "api-token"})
         self.http = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
         self._served = httpx.ASGITransport(okta_app(self.okta.org))
@@ -40,7 +43,10 @@ class Harness:
             if part in request.url.path:
                 return httpx.Response(status, json={"errorCode": "E0000007" if status == 404 else "E0000006"})
         answer = await self._served.handle_async_request(request)
-        return httpx.Response(answer.status_code, headers=answer.headers, content=await answer.aread())
+        headers = httpx.Headers(answer.headers)
+        if self.date:
+            headers["Date"] = self.date
+        return httpx.Response(answer.status_code, headers=headers, content=await answer.aread())
 
     def later(self, seconds: float) -> None:
         self.okta.clock.seconds += seconds
@@ -237,3 +243,22 @@ async def test_address_that_another_person_has_now_proves_nothing(harness: Harne
     harness.company.hire("okta", person.given, person.family, [group], person.email)
 
     assert await harness.standing(person) is Standing.UNKNOWN
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+async def test_first_poll_begins_at_the_time_of_okta_whatever_our_clock_shows(harness: Harness, hours: int) -> None:
+    person, okta = harness.assigned(), harness.okta.clock
+    dated = datetime.fromtimestamp(okta.seconds, UTC)
+    harness.date = format_datetime(dated, usegmt=True)
+    ours = okta.seconds + hours * 3600
+    settings = OktaSettings.model_validate({"type": "okta", "org_url": ORG, "api_token": "api-token"})
+    context = ConnectorContext(harness.http, RequestLimits(retries=0))
+    feed = create_feed("okta-main", settings, context, wall=lambda: ours)
+
+    page = await feed.begin()
+    harness.later(5)
+    harness.company.suspend(person)
+    events, _ = await poll_all(feed, page.cursor)
+
+    assert page.server_time == dated
+    assert [each.people for each in events] == [(person.id,)]

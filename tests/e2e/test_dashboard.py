@@ -48,6 +48,7 @@ def test_every_panel_shows_what_a_real_agent_does(tmp_path: Path) -> None:
         document = yaml.safe_load(agent.config.read_text("utf-8"))
         document["workspaces"][DRY]["mode"] = "dry-run"
         document["workspaces"][LATAM]["token_expires"] = date(2099, 1, 1)
+        document["connectors"]["okta-main"]["feed"] = {"every": "10s"}
         (tmp_path / "reports").mkdir()
         report = {"name": "fleet", "what": "access", "schedule": {"every": "10s"}, "to": [f"file://{tmp_path}/reports"]}
         document["reports"] = [report]
@@ -59,6 +60,7 @@ def test_every_panel_shows_what_a_real_agent_does(tmp_path: Path) -> None:
             sandbox.company.leave(next(iter(active(sandbox))))
             wait_for(lambda: count_of(prometheus, 'increase(pigment_sync_changes_total{kind="deactivate"}[5m])') > 0)
             wait_for(lambda: count_of(prometheus, "pigment_sync_report_last_delivered_timestamp_seconds") > 0)
+            wait_for(lambda: count_of(prometheus, 'rate(pigment_sync_feed_polls_total{outcome="done"}[5m])') > 0)
             # A counter that begins above 0 has no increase before its second value.
             wait_for(lambda: count_of(prometheus, "increase(pigment_sync_runs_total[5m])") > 0)
             found = {query: prometheus.query(query.expression) for query in queries(load())}

@@ -17,10 +17,6 @@ from tests.programs import require
 NOT_SHOWN: dict[str, str] = {
     "pigment_sync_compare_differences": "a comparison is made by hand, and its result is on the page and in `check`",
     "pigment_sync_compare_timestamp_seconds": "as above",
-    "pigment_sync_feed_lag_seconds": "only where a change feed is on; the page shows it",
-    "pigment_sync_feed_last_poll_timestamp_seconds": "as above",
-    "pigment_sync_feed_missed_leavers": "as above",
-    "pigment_sync_feed_polls": "as above",
 }
 """Exported metrics that no panel shows, each with the reason."""
 

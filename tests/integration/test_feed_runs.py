@@ -19,9 +19,10 @@ from agent.engine.shutdown import GracefulShutdown
 from agent.model.email import normalize
 from agent.model.run import Outcome, RunStatus, Trigger
 from agent.ports.feeds import feed_lease_key
+from agent.report.check import check_json, check_junit
 from agent.settings.load import load
 from agent.settings.root import Settings
-from connectors.base import PersonKey, discard_progress
+from connectors.base import CheckName, PersonKey, discard_progress
 from sandbox.company import Person
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
@@ -86,7 +87,7 @@ class World:
 
 @asynccontextmanager
 async def open_world(
-    sandbox: Sandbox, folder: Path, *, fleet_percent: int = 100, **workspace: object
+    sandbox: Sandbox, folder: Path, *, fleet_percent: int = 100, is_refused: bool = False, **workspace: object
 ) -> AsyncIterator[World]:
     config = sandbox.write_config(folder)
     tree = yaml.safe_load(config.read_text("utf-8"))
@@ -104,7 +105,8 @@ async def open_world(
         world = World(sandbox, components, poller)
         # The guards hold some of the first run, which is not what these tests are about.
         await world.sync()
-        await world.poll()
+        if not is_refused:
+            await world.poll()
         yield world
 
 
@@ -408,3 +410,24 @@ async def test_feed_run_measures_the_lag_of_each_deactivation(sandbox: Sandbox, 
         )
         assert [(lag.person.id, lag.workspace) for lag in settled.lags] == [(person.id, NAME)]
         assert settled.lags[0].seconds >= 0
+
+
+async def test_check_tries_the_permission_of_the_feed(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        granted = (await world.components.check([NAME])).connectors["okta-main"]
+        for client in sandbox.environment.okta.token_issuer.clients.values():
+            client.scopes -= {"okta.logs.read"}
+    async with open_world(sandbox, tmp_path, is_refused=True) as world:
+        result = await world.components.check([NAME])
+
+    lines = [finding for finding in granted if finding.name is CheckName.CHANGE_FEED]
+    assert [finding.level for finding in lines] == ["ok", "ok"]
+    (refused,) = [finding for finding in result.connectors["okta-main"] if finding.name is CheckName.CHANGE_FEED]
+    assert refused.level == "warning"
+    assert "invalid_scope" in refused.message
+    assert "okta.logs.read" in refused.remedy
+    assert "okta.users.read" not in refused.remedy
+    checks = check_json(list(result))["checks"]
+    assert isinstance(checks, list)
+    assert [each["status"] for each in checks if each["name"] == "change-feed"] == ["warning"]
+    assert "connector okta-main: change-feed" in check_junit(list(result))
