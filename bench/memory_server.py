@@ -1,6 +1,6 @@
 """Serve a pretend Okta and a pretend Pigment from memory, fast enough that the client is what a measurement shows.
 
-`.venv/bin/python -m bench.memory_server SIZE [--new N] [--write-delay SECONDS]` prints its port, and serves until it
+`.venv/bin/python -m bench.memory_server SIZE [--new N] [--renamed N] [--write-delay SECONDS]` prints its port, and serves until it
 is stopped. Each row is made before the first request. It checks nothing: the sandbox does that.
 """
 
@@ -29,13 +29,19 @@ SHORTEST_GROUP_PATH = len(["", "api", "v1", "groups", "id", "users"])
 
 
 class Company:
-    """The rows of everyone, as the two systems return them. The first *new_count* are not members yet."""
+    """The rows of everyone, as the two systems return them.
 
-    def __init__(self, size: int, new_count: int) -> None:
+    The first *new_count* people are not members yet; the first *renamed_count* members have another name.
+    """
+
+    def __init__(self, size: int, new_count: int, renamed_count: int) -> None:
         self.users = [_okta_user(number) for number in range(size)]
         self.app_users = [_okta_app_user(number, self.users[number]) for number in range(size)]
         self.group_users = [self.users[number::GROUPS] for number in range(GROUPS)]
-        self.members = [_member(number) for number in range(new_count, size)]
+        self.members = [
+            _member(number, "Former" if number - new_count < renamed_count else "Person")
+            for number in range(new_count, size)
+        ]
         self.positions = {f"m{number}": number - new_count for number in range(new_count, size)}
         self.request_count = 0
         self._next_id = itertools.count(size)
@@ -124,15 +130,15 @@ def _okta_app_user(number: int, user: bytes) -> bytes:
     )
 
 
-def _member(number: int) -> bytes:
-    email, name = f"person.{number}@acme.com", f"Person Number {number}"
+def _member(number: int, given_name: str) -> bytes:
+    email, name = f"person.{number}@acme.com", f"{given_name} Number {number}"
     return orjson.dumps(
         {
             "schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"],
             "id": f"m{number}",
             "userName": email,
             "displayName": name,
-            "name": {"formatted": name, "givenName": "Person", "familyName": f"Number {number}"},
+            "name": {"formatted": name, "givenName": given_name, "familyName": f"Number {number}"},
             "emails": [{"value": email, "type": "work", "primary": True}],
             "active": True,
             "meta": {
@@ -245,8 +251,8 @@ class Connection(asyncio.Protocol):
             self._transport.writelines(["\r\n".join([*lines, "", ""]).encode(), content])
 
 
-async def serve(size: int, new_count: int, write_delay: float) -> None:
-    answers = Answers(Company(size, new_count), write_delay)
+async def serve(company: Company, write_delay: float) -> None:
+    answers = Answers(company, write_delay)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(lambda: Connection(answers), "127.0.0.1", 0)
     answers.port = server.sockets[0].getsockname()[1]
@@ -259,9 +265,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("size", type=int)
     parser.add_argument("--new", type=int, default=0, help="how many are assigned and are not members yet")
+    parser.add_argument("--renamed", type=int, default=0, help="how many members have another name than their person")
     parser.add_argument("--write-delay", type=float, default=0, metavar="SECONDS", help="how long a write takes")
     options = parser.parse_args()
-    asyncio.run(serve(options.size, options.new, options.write_delay))
+    asyncio.run(serve(Company(options.size, options.new, options.renamed), options.write_delay))
 
 
 if __name__ == "__main__":

@@ -96,7 +96,12 @@ def drift_notes(
     # What a probe does to its own canary is neither drift nor another writer.
     members = {scim_id: member for scim_id, member in members.items() if scim_id not in memory.canary_ids}
     previous = {each.scim_id: each for each in memory.last_seen if each.scim_id not in memory.canary_ids}
-    for scim_id, member in members.items():
+    changed = {
+        scim_id: member
+        for scim_id, member in members.items()
+        if scim_id in written or not _is_as_left(member, previous.get(scim_id))
+    }
+    for scim_id, member in changed.items():
         ours = written.get(scim_id, ())
         was = _after(previous.get(scim_id), ours)
         if was is not None:
@@ -107,6 +112,16 @@ def drift_notes(
     for scim_id, was in previous.items():
         if scim_id not in members:
             yield _drift_note(was.email, was.display_name, "disappeared from the listing")
+
+
+def _is_as_left(member: Member, was: LastSeen | None) -> bool:
+    """Return whether nothing of *member* differs, as is so for nearly all: only the others are looked at closely."""
+    return (
+        was is not None
+        and was.email == member.email
+        and was.display_name == member.display_name
+        and was.active is member.active
+    )
 
 
 def _after(was: LastSeen | None, ours: Iterable[Written]) -> LastSeen | None:

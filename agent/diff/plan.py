@@ -41,7 +41,7 @@ deactivation.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 
 from agent.diff.assignments import Entitlement, collect_assignments
@@ -150,13 +150,13 @@ def _source_counts(snapshots: Sequence[Snapshot], builder: PlanBuilder) -> tuple
 
 
 def _member_counts(builder: PlanBuilder) -> MemberCounts:
-    active = Counter(member.active is True for member in builder.members.values())[True]
+    active_ids = {scim_id for scim_id, member in builder.members.items() if member.active is True}
     ours = {link.scim_id for link in builder.inputs.memory.links if link.scim_id in builder.members}
     adopted = {change.scim_id for change in builder.changes if change.kind is Kind.ADOPT and change.scim_id}
     # A second member that an unconfirmed create made belongs to that person, and may be deactivated with the first.
     theirs = {member.scim_id for _, member in builder.duplicates}
-    guarded = sum(builder.members[scim_id].active is True for scim_id in ours | adopted | theirs)
-    return MemberCounts(total=len(builder.members), active=active, linked=len(ours), guarded=guarded)
+    guarded = len(active_ids & (ours | adopted | theirs))
+    return MemberCounts(total=len(builder.members), active=len(active_ids), linked=len(ours), guarded=guarded)
 
 
 def leavers_to_look_up(plan: Plan) -> tuple[PersonKey, ...]:
