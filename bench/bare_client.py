@@ -1,7 +1,7 @@
 """The floor: a bare httpx client that sends the requests of a run, decodes each answer, and keeps nothing.
 
-`.venv/bin/python -m bench.bare_client read|write PORT [--count N]`. It plans nothing, checks nothing and retries
-nothing: no client that is built on httpx can cost less.
+`.venv/bin/python -m bench.bare_client read|read-okta|read-workspace|write PORT`. It plans nothing, checks nothing and
+retries nothing: no client that is built on httpx can cost less.
 """
 
 from __future__ import annotations
@@ -19,8 +19,14 @@ IN_FLIGHT = 8
 HEADERS = {"Accept": "application/json", "Accept-Encoding": "gzip", "Authorization": "Bearer secret"}
 
 
-async def read(port: int, okta_limits: tuple[int, int], count: int) -> None:
-    """Request every page of the application, its groups and the workspace, as the agent does."""
+async def read_workspace(port: int, count: int) -> None:
+    """Request every page of the workspace, *count* rows each."""
+    async with httpx.AsyncClient(headers=HEADERS, trust_env=False) as client:
+        await _read_members(client, f"http://127.0.0.1:{port}{SCIM_PATH}/Users", count)
+
+
+async def read_okta(port: int, okta_limits: tuple[int, int]) -> None:
+    """Request every page of the application and its groups."""
     root = f"http://127.0.0.1:{port}"
     async with httpx.AsyncClient(headers=HEADERS, trust_env=False) as client:
         await client.get(f"{root}/api/v1/apps/{APP_ID}")
@@ -28,9 +34,12 @@ async def read(port: int, okta_limits: tuple[int, int], count: int) -> None:
         app_limit, group_limit = okta_limits
         lists = [f"{root}/api/v1/apps/{APP_ID}/users?expand=user&limit={app_limit}"]
         lists += [f"{root}/api/v1/groups/{row['id']}/users?limit={group_limit}" for row in orjson.loads(answer.content)]
-        await asyncio.gather(
-            _read_members(client, f"{root}{SCIM_PATH}/Users", count), *(_follow(client, each) for each in lists)
-        )
+        await asyncio.gather(*(_follow(client, each) for each in lists))
+
+
+async def read(port: int, okta_limits: tuple[int, int], count: int) -> None:
+    """Request what a run over the workspace requests."""
+    await asyncio.gather(read_okta(port, okta_limits), read_workspace(port, count))
 
 
 async def _follow(client: httpx.AsyncClient, url: str) -> None:
@@ -73,17 +82,23 @@ async def write(port: int, number: int, in_flight: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("read", "write"))
+    parser.add_argument("what", choices=("read", "read-okta", "read-workspace", "write"))
     parser.add_argument("port", type=int)
     parser.add_argument("--okta-limits", type=int, nargs=2, default=(500, 200), metavar=("APP", "GROUP"))
-    parser.add_argument("--count", type=int, default=100, help="rows in a page of the workspace")
+    parser.add_argument("--count", type=int, default=1000, help="rows in a page of the workspace")
     parser.add_argument("--writes", type=int, default=2000)
     parser.add_argument("--in-flight", type=int, default=1, help="how many writes are sent at once")
     options = parser.parse_args()
-    if options.what == "read":
-        asyncio.run(read(options.port, tuple(options.okta_limits), options.count))
-    else:
-        asyncio.run(write(options.port, options.writes, options.in_flight))
+    limits = tuple(options.okta_limits)
+    match options.what:
+        case "read":
+            asyncio.run(read(options.port, limits, options.count))
+        case "read-okta":
+            asyncio.run(read_okta(options.port, limits))
+        case "read-workspace":
+            asyncio.run(read_workspace(options.port, options.count))
+        case _:
+            asyncio.run(write(options.port, options.writes, options.in_flight))
 
 
 if __name__ == "__main__":

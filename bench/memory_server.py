@@ -1,7 +1,8 @@
 """Serve a pretend Okta and a pretend Pigment from memory, fast enough that the client is what a measurement shows.
 
-`.venv/bin/python -m bench.memory_server SIZE [--new N] [--renamed N] [--write-delay SECONDS]` prints its port, and serves until it
-is stopped. Each row is made before the first request. It checks nothing: the sandbox does that.
+`.venv/bin/python -m bench.memory_server SIZE` prints its port, and serves until it is stopped. Each row is made before
+the first request. `GET /requests` returns how many requests came since the last one of these. It checks nothing: the
+sandbox does that.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import orjson
 
-__all__ = ["APP_ID", "GROUPS", "SCIM_PATH"]
+__all__ = ["APP_ID", "COUNT_PATH", "GROUPS", "SCIM_PATH"]
 
 APP_ID = "0oabench000000000001"
 GROUPS = 5
 """Groups of the application; each person is in one."""
 
 SCIM_PATH = "/scim/v2"
+COUNT_PATH = "/requests"
 MAX_COUNT = 1000
 """The most rows that the pretend Pigment puts into a page."""
 
@@ -168,6 +170,9 @@ class Answers:
         """Return the status, the body, and the link of the next page or nothing."""
         url = urlsplit(target)
         query = {name: values[0] for name, values in parse_qs(url.query).items()}
+        if url.path == COUNT_PATH:
+            count, self.company.request_count = self.company.request_count, 0
+            return 200, str(count - 1).encode(), ""
         if url.path.startswith(SCIM_PATH):
             return self._answer_scim(
                 method, unquote(url.path.removeprefix(f"{SCIM_PATH}/Users")).strip("/"), query, body
