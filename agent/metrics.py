@@ -141,6 +141,15 @@ class Metrics:
             ("connector", "workspace"),
             registry=registry,
         )
+        self._takeovers = Counter(
+            "pigment_sync_takeovers_total", "Jobs taken over from a daemon that was lost.", registry=registry
+        )
+        self._stopped_ticks = Counter(
+            "pigment_sync_stopped_ticks_total",
+            "Ticks that two daemons did not survive, and that no other continues.",
+            ("schedule",),
+            registry=registry,
+        )
         self._gauges = {
             name: Gauge(name, meaning, labels, registry=registry) for name, (meaning, labels) in SCRAPE_GAUGES.items()
         }
@@ -203,6 +212,13 @@ class Metrics:
         for connector, name in self._feed_series - series:
             self._feed_missed.remove_by_labels({"connector": connector, "workspace": name})
         self._feeds, self._feed_series = set(workspaces), series
+
+    def record_takeover(self) -> None:
+        """Count a job that this daemon took over from another that died, or that lost its lease."""
+        self._takeovers.inc()
+
+    def record_stopped_tick(self, schedule: str) -> None:
+        self._stopped_ticks.labels(schedule).inc()
 
     def set_workspaces(self, names: Collection[str]) -> None:
         """Begin the counters of *names* at 0, and remove the series of every other workspace.

@@ -193,6 +193,7 @@ def _build_daemon(settings: Settings, shared: SharedResources, metrics: Metrics,
         create_service,
         lambda current: open_pollers(current, shared.state, hooks),
         metrics,
+        metrics,
     )
 
 

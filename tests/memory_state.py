@@ -27,6 +27,7 @@ from agent.model.daemon import DaemonRecord
 from agent.model.email import normalize
 from agent.model.feed import ANYONE, Announcement, FeedCursor, FeedLag, NamedPerson
 from agent.model.page_size import LearnedPageSize
+from agent.model.job import Job, JobBoard, JobProgress, JobRequest, PlannedSchedule, stopped_job_id, tick_id
 from agent.model.report import Delivery, DeliveryStatus, MadeReport, ReportStatus
 from agent.model.run import (
     ChangeRecord,
@@ -101,6 +102,8 @@ class MemoryState:
     lags: dict[str, dict[tuple[PersonKey, datetime], float]] = field(default_factory=dict)
     report_names: dict[str, datetime] = field(default_factory=dict)
     reports: dict[str, MadeReport] = field(default_factory=dict)
+    next_times: dict[str, datetime] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
 
     async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
         now = self.now()
@@ -343,8 +346,10 @@ class MemoryState:
         known = [run for run in self.journal.values() if run.workspace == workspace and run.guarded is not None]
         return max(known, key=lambda run: run.started_at).guarded or 0 if known else 0
 
-    async def begin_run(self, run: Run, lease: Lease) -> tuple[str, ...]:
+    async def begin_run(self, run: Run, lease: Lease, claim: Lease | None = None) -> tuple[str, ...]:
         self._check(lease)
+        if claim is not None:
+            self._check(claim)
         left = [
             each
             for each in self.journal.values()
@@ -724,6 +729,82 @@ class MemoryState:
     def _is_same_naming(self, person: NamedPerson) -> bool:
         known = self.named.get((person.workspace, person.person))
         return known is not None and known.named_at == person.named_at
+
+    async def load_job_board(self) -> JobBoard:
+        shown = [replace(each, is_claimed=self._is_held(each.id)) for each in self.jobs.values()]
+        return JobBoard(
+            now=self.now(),
+            next_times=dict(self.next_times),
+            jobs=tuple(each for each in shown if each.ended_at is None),
+            stopped=tuple(each for each in shown if each.ended_at is not None),
+        )
+
+    def _is_held(self, key: str) -> bool:
+        held = self.held.get(key)
+        return held is not None and held.renewed_at is not None and abs(self.now() - held.renewed_at) < VOID_AFTER
+
+    async def start_due_ticks(self, schedules: Sequence[PlannedSchedule]) -> tuple[str, ...]:
+        skipped = []
+        now = self.now()
+        for each in sorted(schedules, key=lambda schedule: schedule.name):
+            if each.first is not None:
+                self.next_times.setdefault(each.name, each.first)
+            due = self.next_times.get(each.name)
+            if due is None or (now < due and (each.max_wait is None or due - now <= each.max_wait)):
+                continue
+            self.next_times[each.name] = each.next_due(due, now)
+            key = tick_id(each.name)
+            if key in self.jobs:
+                skipped.append(each.name)
+                continue
+            self.jobs[key] = Job(
+                id=key,
+                request=JobRequest(trigger=Trigger.SCHEDULE),
+                run_ids=dict.fromkeys(each.workspaces, ""),
+                schedule=each.name,
+                created_at=now,
+            )
+        return tuple(skipped)
+
+    async def add_request(self, job: Job, limit: int) -> bool:
+        if sum(not each.is_tick for each in self.jobs.values()) >= limit:
+            return False
+        self.jobs[job.id] = replace(job, created_at=self.now())
+        return True
+
+    async def claim_job(self, lease: Lease, replica: str) -> Job | None:
+        self._check(lease)
+        job = self.jobs.get(lease.workspace)
+        if job is None:
+            return None
+        self.jobs[job.id] = replace(job, claims=job.claims + 1, replica=replica)
+        return replace(self.jobs[job.id], is_claimed=True)
+
+    async def update_job(self, lease: Lease, job: Job) -> None:
+        self._check(lease)
+        self.jobs[job.id] = replace(self.jobs[job.id], run_ids=job.run_ids, finished=job.finished)
+
+    async def report_job_progress(self, lease: Lease, progress: JobProgress) -> None:
+        self._check(lease)
+        self.jobs[lease.workspace] = replace(self.jobs[lease.workspace], progress=progress)
+
+    async def give_back_job(self, lease: Lease) -> None:
+        self._check(lease)
+        job = self.jobs[lease.workspace]
+        self.jobs[job.id] = replace(job, claims=job.claims - 1, replica="", progress=JobProgress())
+
+    async def end_job(self, lease: Lease, error: str = "") -> None:
+        self._check(lease)
+        job = self.jobs.pop(lease.workspace, None)
+        if job is None:
+            return
+        if not job.is_tick:
+            del self.held[job.id]
+            return
+        stopped = stopped_job_id(job.schedule)
+        self.jobs.pop(stopped, None)
+        if error:
+            self.jobs[stopped] = replace(job, id=stopped, ended_at=self.now(), error=error)
 
     async def load_lease(self, workspace: str) -> Lease | None:
         held = self.held.get(workspace)

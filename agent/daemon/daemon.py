@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,6 +9,8 @@ from datetime import datetime
 
 import structlog
 
+from agent.daemon.background_jobs import BackgroundJobs
+from agent.daemon.dispatcher import NO_JOB_OBSERVER, Dispatcher, JobObserver
 from agent.daemon.feeds import NO_FEED_OBSERVER, DaemonFeeds, FeedObserver, OpenPollers
 from agent.daemon.feeds import TICK_SECONDS as FEED_TICK_SECONDS
 from agent.daemon.interface import (
@@ -24,23 +25,23 @@ from agent.daemon.interface import (
     WorkspaceStatus,
 )
 from agent.daemon.newest_plans import NewestPlans
-from agent.daemon.presence import Presence, own_record
+from agent.daemon.presence import Presence, daemon_phrase, own_record
 from agent.daemon.reports import TICK_SECONDS, DaemonReports, ReportServiceFactory
 from agent.daemon.runner import ActiveConfig, ComponentsFactory, Runner, RunObserver
-from agent.daemon.schedule import ScheduleGroup, format_schedule, group_by_schedule, stale_after
-from agent.daemon.scheduler import RunScheduler
+from agent.daemon.schedule import ScheduleGroup, format_schedule, stale_after
 from agent.daemon.state_probe import StateProbe
 from agent.daemon.tasks import QueryLimiter
 from agent.delivery.service import ReportState
 from agent.engine.links import LinkCorrection, LinkEditor
 from agent.engine.queries import explain_person
-from agent.engine.records import admin_run, prune_old_runs
+from agent.engine.records import admin_run, new_run_id, prune_old_runs
 from agent.engine.request import RunRequest
 from agent.engine.shutdown import GracefulShutdown
 from agent.model import Mode, Unplanned
 from agent.model.access import Explanation
 from agent.model.approval import ApprovalPolicy
 from agent.model.daemon import DaemonRecord
+from agent.model.job import Job, JobRequest
 from agent.model.run import LinkEdit, Pause, Run, RunStatus, Trigger
 from agent.ports.clock import Clock
 from agent.ports.state import State
@@ -52,8 +53,6 @@ from connectors.base import discard_progress
 __all__ = ["Daemon"]
 
 log = structlog.get_logger()
-LEASE_WAIT_SECONDS = 300.0
-"""How long a requested run waits for the run that holds its workspace."""
 LINK_WAIT_SECONDS = 10.0
 """How long a correction of a link waits for the run that holds its workspace: a browser waits with it."""
 SHUTDOWN_TIMEOUT_SECONDS = 20.0
@@ -87,6 +86,7 @@ class Daemon:
         create_report_service: ReportServiceFactory | None = None,
         open_pollers: OpenPollers | None = None,
         feed_observer: FeedObserver = NO_FEED_OBSERVER,
+        job_observer: JobObserver = NO_JOB_OBSERVER,
     ) -> None:
         self.state = state
         self._clock = clock
@@ -104,23 +104,38 @@ class Daemon:
             self._config, state, clock, components_factory, observer, on_settled=self._feeds.on_settled
         )
         self._reports = DaemonReports(self._config, state, clock, components_factory, create_report_service)
-        self._presence = Presence(state, own_record(self._started_at, settings.provenance.version))
-        self._scheduler = RunScheduler(clock, self._start_due_run, self._find_last_run)
+        own = own_record(self._started_at, settings.provenance.version)
+        self._presence = Presence(state, own)
+        self._background = BackgroundJobs(clock)
+        self._dispatcher = Dispatcher(
+            self._config,
+            state,
+            clock,
+            self._runner,
+            own.id,
+            daemon_phrase(own),
+            self._find_last_run,
+            lambda: bool(self._presence.others),
+            job_observer,
+        )
 
     async def start(self) -> None:
         """Schedule the workspaces and start. Runs missed while the daemon was down run once. Raises `StateError`."""
-        self._scheduler.replace_schedules(await self._load_first_times(self._config.settings))
-        self._scheduler.add_daily_job("prune", self._prune_runs)
-        self._scheduler.add_interval_job("reports", TICK_SECONDS, self._reports.run_due)
-        self._scheduler.add_interval_job("feeds", FEED_TICK_SECONDS, self._feeds.run_due)
-        self._scheduler.start()
+        self._dispatcher.use(await self._dispatcher.prepare(self._config.settings))
+        self._background.add_daily_job("prune", self._prune_runs)
+        self._background.add_interval_job("reports", TICK_SECONDS, self._reports.run_due)
+        self._background.add_interval_job("feeds", FEED_TICK_SECONDS, self._feeds.run_due)
+        self._background.start()
         await self._presence.start()
+        self._dispatcher.start()
 
     async def stop(self) -> bool:
         """Let writes in flight end, close the runs, and return whether nothing had to be cancelled."""
-        self._scheduler.pause()
+        self._background.pause()
+        self._dispatcher.pause()
         was_gentle = await self._runner.tasks.shut_down(SHUTDOWN_TIMEOUT_SECONDS)
-        self._scheduler.close()
+        self._background.close()
+        await self._dispatcher.stop()
         await self._reports.stop()
         await self._feeds.stop()
         await self._presence.stop()
@@ -132,9 +147,9 @@ class Daemon:
 
         Applies all of them or none: the state is read first. When it raises `StateError`, nothing has changed.
         """
-        first_times = await self._load_first_times(settings)
+        groups = await self._dispatcher.prepare(settings)
         self._config.replace(settings, self._clock.now())
-        self._scheduler.replace_schedules(first_times)
+        self._dispatcher.use(groups)
         log.info("config.reloaded", workspaces=list(self.workspace_names))
 
     def report_refused_config(self, what: str, why: str) -> None:
@@ -142,19 +157,8 @@ class Daemon:
         since = self._config.loaded_at.strftime("%Y-%m-%d %H:%M:%S UTC")
         self._config.problem = f"{what} The one of {since} stays active, with its schedules. {why}"
 
-    async def _load_first_times(self, settings: Settings) -> dict[str, tuple[ScheduleGroup, datetime | None]]:
-        schedules = {name: each.schedule for name, each in settings.workspaces.items()}
-        return await self._scheduler.compute_first_times(group_by_schedule(schedules))
-
-    def _start_due_run(self, group: ScheduleGroup) -> asyncio.Task[None] | None:
-        names = [name for name in group.workspaces if name in self.workspace_names]
-        if not names or self._runner.tasks.is_stopping:
-            return None
-        _, task = self._runner.start(names, RunRequest(Trigger.SCHEDULE), is_dry_run=False)
-        return task
-
     def _is_active(self, name: str) -> bool:
-        return any(run.workspace == name for run in self._runner.tasks.active_runs)
+        return any(run.workspace == name for run in self._dispatcher.active_runs)
 
     def _start_feed_run(self, name: str, trigger: Trigger, reason: str) -> None:
         if not self._runner.tasks.is_stopping:
@@ -197,34 +201,52 @@ class Daemon:
     @property
     def next_run(self) -> datetime | None:
         """When the next scheduled run of any workspace begins; None without a schedule."""
-        times = [self._scheduler.next_run(name) for name in self.workspace_names]
+        times = [self._dispatcher.next_run(name) for name in self.workspace_names]
         return min((time for time in times if time is not None), default=None)
 
     @property
     def active_runs(self) -> tuple[ActiveRun, ...]:
+        return self._dispatcher.active_runs
+
+    @property
+    def running_here(self) -> tuple[ActiveRun, ...]:
+        """The runs that this daemon works on."""
         return self._runner.tasks.active_runs
+
+    async def load_active_runs(self) -> tuple[ActiveRun, ...]:
+        return await self._dispatcher.load_active_runs()
+
+    @property
+    def stopped_ticks(self) -> tuple[Job, ...]:
+        return self._dispatcher.stopped_ticks
 
     @property
     def other_daemons(self) -> tuple[DaemonRecord, ...]:
         return self._presence.others
 
+    async def look_for_others(self) -> None:
+        """Look now for other daemons, which is done every 15 seconds otherwise."""
+        await self._presence.look()
+
     async def request_run(self, request: ManualRunRequest) -> str:
         self._require_workspace(request.workspace)
-        self._runner.tasks.require_capacity()
-        approved_digests = frozenset({request.approved_digest} if request.approved_digest else ())
-        run_request = RunRequest(
-            request.trigger if request.undone is None else Trigger.UNDO,
-            request.by,
-            request.reason,
-            request.user,
-            approved_digests,
-            wait_seconds=LEASE_WAIT_SECONDS,
-            approved_guards=request.approved_guards,
+        run_id = new_run_id(self._clock.now())
+        job = Job(
+            id=f"request:{run_id}",
+            request=JobRequest(
+                trigger=request.trigger,
+                is_dry_run=request.is_dry_run,
+                by=request.by,
+                reason=request.reason,
+                user=request.user,
+                approved_digest=request.approved_digest,
+                approved_guards=request.approved_guards,
+                undone=request.undone.id if request.undone is not None else "",
+            ),
+            run_ids={request.workspace: run_id},
         )
-        run_ids, _ = self._runner.start(
-            [request.workspace], run_request, is_dry_run=request.is_dry_run, undone=request.undone
-        )
-        return run_ids[request.workspace]
+        await self._dispatcher.add_request(job)
+        return run_id
 
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:
         self._require_workspace(name)
@@ -238,7 +260,7 @@ class Daemon:
             name,
             Mode(workspace.mode),
             format_schedule(workspace.schedule),
-            self._scheduler.next_run(name),
+            self._dispatcher.next_run(name),
             stale_after(workspace.schedule, read_at),
             workspace.token_expires,
             pause,
@@ -315,7 +337,7 @@ class Daemon:
     async def check_health(self) -> Health:
         state_problem = await self._state_probe.find_problem(self.state)
         problems = [each for each in (self._config.problem, state_problem) if each]
-        problems += self._scheduler.problems()
+        problems += self._dispatcher.problems()
         return Health(tuple(problems), self._started_at, self._config.loaded_at, is_state_up=not state_problem)
 
     def budget_left(self) -> int | None:

@@ -16,6 +16,7 @@ from agent.model import Mode, Unplanned
 from agent.model.access import Explanation
 from agent.model.approval import ApprovalPolicy
 from agent.model.daemon import DaemonRecord
+from agent.model.job import Job
 from agent.model.run import ChangeRecord, LinkEdit, Pause, Run, Trigger
 from agent.ports.state import State
 from agent.report.plan_figures import PlanFigures
@@ -243,7 +244,13 @@ class DaemonApi(Protocol):
         ...
 
     @property
-    def active_runs(self) -> tuple[ActiveRun, ...]: ...
+    def active_runs(self) -> tuple[ActiveRun, ...]:
+        """The runs that wait or are running, of all daemons of the state, as last seen."""
+        ...
+
+    async def load_active_runs(self) -> tuple[ActiveRun, ...]:
+        """Return the runs that wait or are running now, in any daemon of the state."""
+        ...
 
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:
         """Raises `NotFound`."""
@@ -292,6 +299,11 @@ class DaemonApi(Protocol):
     @property
     def other_daemons(self) -> tuple[DaemonRecord, ...]:
         """Other daemons that use the same state, as last seen."""
+        ...
+
+    @property
+    def stopped_ticks(self) -> Sequence[Job]:
+        """Ticks that no daemon continues, until a later tick of their schedule ends."""
         ...
 
     @property

@@ -65,6 +65,10 @@ class Presence:
         with suppress(TimeoutError, StateError):
             await asyncio.wait_for(self._state.forget_daemon(self._own.id), STOP_SECONDS)
 
+    async def look(self) -> None:
+        """Record a sign of life and look for others now."""
+        await self._beat()
+
     async def _beat_until_stopped(self) -> None:
         while True:
             await asyncio.sleep(self._beat_seconds)

@@ -15,6 +15,7 @@ from structlog.contextvars import bound_contextvars
 from agent.daemon.interface import ActiveRun
 from agent.daemon.tasks import RunTasks
 from agent.engine.dryrun import dry_run
+from agent.engine.lease import HeldLease
 from agent.engine.links import LinkEditor
 from agent.engine.named_people import Settled, settle_looks
 from agent.engine.planner import Planner, ReadOnlyWorkspace
@@ -35,7 +36,17 @@ from agent.settings.root import Settings
 from agent.settings.target import policies
 from connectors.base import Progress, ReadError
 
-__all__ = ["NEVER_STARTED", "STOPPED", "ActiveConfig", "ComponentsFactory", "RunComponents", "RunObserver", "Runner"]
+__all__ = [
+    "MAX_CONCURRENT",
+    "NEVER_STARTED",
+    "STOPPED",
+    "ActiveConfig",
+    "ComponentsFactory",
+    "JobClaim",
+    "RunComponents",
+    "RunObserver",
+    "Runner",
+]
 
 log = structlog.get_logger()
 MAX_CONCURRENT = 4
@@ -96,6 +107,19 @@ class ActiveConfig:
         self.settings, self.policies, self.loaded_at, self.problem = settings, policies(settings), at, ""
 
 
+@dataclass(slots=True)
+class JobClaim:
+    """A job that this daemon works on under the lease *held*. *is_handed_over*: another takes up what is left."""
+
+    held: HeldLease
+    is_handed_over: bool = False
+
+    @property
+    def is_ours_to_record(self) -> bool:
+        """Whether runs that never began are recorded here, because no other daemon begins them."""
+        return not self.is_handed_over and self.held.remaining_seconds() > 0
+
+
 def _ignore_settled(_workspace: str, _settled: Settled) -> None:
     """Ignore how feed runs end."""
 
@@ -115,11 +139,20 @@ class Runner:
     """Called with the workspace of a feed run, and with what became of the people that it looked at."""
 
     def start(
-        self, names: Sequence[str], request: RunRequest, *, is_dry_run: bool, undone: Run | None = None
+        self,
+        names: Sequence[str],
+        request: RunRequest,
+        *,
+        is_dry_run: bool,
+        undone: Run | None = None,
+        claim: JobClaim | None = None,
     ) -> tuple[dict[str, str], asyncio.Task[None]]:
-        """Start a run, or the undo of the run *undone*, and return its ids in the journal, by workspace."""
+        """Start a run, or the undo of the run *undone*, and return its ids in the journal, by workspace.
+
+        *claim* is that of the job that the run is for; None: it is for none.
+        """
         now = self.clock.now()
-        accepted = replace(request, run_ids={name: new_run_id(now) for name in names})
+        accepted = replace(request, run_ids={name: request.run_ids.get(name) or new_run_id(now) for name in names})
         runs = [
             ActiveRun(
                 run_id,
@@ -134,7 +167,7 @@ class Runner:
             for name, run_id in accepted.run_ids.items()
         ]
         shutdown = GracefulShutdown()
-        body = self._run_to_end(names, accepted, shutdown, is_dry_run=is_dry_run, undone=undone)
+        body = self._run_to_end(names, accepted, shutdown, is_dry_run=is_dry_run, undone=undone, claim=claim)
         task = self.tasks.start(runs, body, shutdown)
         return dict(accepted.run_ids), task
 
@@ -149,6 +182,7 @@ class Runner:
         *,
         is_dry_run: bool,
         undone: Run | None,
+        claim: JobClaim | None,
     ) -> None:
         policies = [self.config.policies[name] for name in names]
         error = NEVER_STARTED
@@ -169,9 +203,9 @@ class Runner:
             error = f"unexpected error: {type(failure).__name__}"
             log.exception("run.crashed", workspaces=list(names))
         finally:
-            if request.trigger is not Trigger.FEED:
-                # No person waits for a feed run, and the next one takes its place.
-                await asyncio.shield(self._record_missing_runs(policies, request, error, is_dry_run=is_dry_run))
+            # No person waits for a feed run, and the next one takes its place.
+            if request.trigger is not Trigger.FEED and (claim is None or claim.is_ours_to_record):
+                await asyncio.shield(self.record_missing(policies, request, error, is_dry_run=is_dry_run))
 
     async def _run_workspaces(
         self,
@@ -199,7 +233,7 @@ class Runner:
             elif request.trigger is Trigger.FEED:
                 results = await self._run_feed(components.feed_sync(), names, request)
             else:
-                results = await components.sync.run(names, request)
+                results = await _sync_after(components, request.finished_runs).run(names, request)
                 # A run for one person does not show that the whole workspace has recovered.
                 if request.is_for_everyone:
                     await components.notify(results)
@@ -224,7 +258,7 @@ class Runner:
             settled_results.append(replace(result, lags=lags))
         return settled_results
 
-    async def _record_missing_runs(
+    async def record_missing(
         self, policies: Sequence[Policy], request: RunRequest, error: str, *, is_dry_run: bool
     ) -> None:
         """Record the runs that never started: the URL that the client got must show how the run ended."""
@@ -238,3 +272,10 @@ class Runner:
                     await self.state.record_run(ended)
         except PigmentSyncError as failure:
             log.warning("run.not_recorded", runs=list(request.run_ids.values()), error=failure.message)
+
+
+def _sync_after(components: RunComponents, finished_runs: tuple[str, ...]) -> Sync:
+    """Return the `Sync` of a run that continues a tick of which *finished_runs* ended elsewhere."""
+    if not finished_runs:
+        return components.sync
+    return replace(components.sync, planner=components.planner.after(finished_runs))

@@ -7,16 +7,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from apscheduler.triggers.base import BaseTrigger
-from apscheduler.triggers.interval import IntervalTrigger
-
 from agent.settings.crontab import next_time
 from agent.settings.workspace import ScheduleSettings
 
-__all__ = ["ScheduleGroup", "build_trigger", "first_due", "format_schedule", "group_by_schedule", "stale_after"]
+__all__ = [
+    "ScheduleGroup",
+    "first_due",
+    "format_schedule",
+    "group_by_schedule",
+    "longest_wait",
+    "next_due",
+    "stale_after",
+]
 
-# The daemons and workspaces of a company must not all send requests in the same second.
-JITTER_SHARE = 0.1
+# The crontabs of many companies must not all send requests in the same second.
 MAX_JITTER_SECONDS = 30.0
 UNITS = (("d", 86400), ("h", 3600), ("m", 60))
 
@@ -54,34 +58,26 @@ def group_by_schedule(schedules: Mapping[str, ScheduleSettings | None]) -> tuple
     return tuple(ScheduleGroup(name, known[name], tuple(workspaces)) for name, workspaces in groups.items())
 
 
-class _CronTrigger(BaseTrigger):  # type: ignore[misc]  # APScheduler 3 has no types.
-    """The times of a crontab, in UTC, each delayed by the same part of *jitter*.
+def next_due(schedule: ScheduleSettings, due: datetime, now: datetime) -> datetime:
+    """Return the time after the tick that was due at *due* and starts at *now*, in UTC. Missed times are skipped.
 
-    Thus no two are closer than in the crontab, and the time after a delayed one is never the same time again.
+    An interval stays anchored at *due*. A crontab's time is delayed by up to half a minute.
     """
-
-    def __init__(self, crontab: str, timezone: str, jitter: float) -> None:
-        self.jitter = jitter
-        self._crontab = crontab
-        self._timezone = timezone
-        self._delay = timedelta(seconds=random.uniform(0, jitter))  # noqa: S311, spreads load, not used for security
-
-    def get_next_fire_time(self, previous_fire_time: datetime | None, now: datetime) -> datetime | None:
-        """Return the first time after both; missed times are skipped."""
-        after = now.astimezone(UTC) - self._delay
-        if previous_fire_time is not None:
-            after = max(after, previous_fire_time.astimezone(UTC))
-        due = next_time(self._crontab, self._timezone, after)
-        return None if due is None else due + self._delay
+    due, now = due.astimezone(UTC), now.astimezone(UTC)
+    if schedule.cron is None:
+        interval = _interval_of(schedule)
+        # A time ahead of the clock was computed while the clock was wrong.
+        return now + interval if due > now else due + ((now - due) // interval + 1) * interval
+    following = next_time(schedule.cron, schedule.timezone or "UTC", max(due, now))
+    if following is None:
+        raise ValueError(f"{format_schedule(schedule)} is never due")
+    delay = random.uniform(0, MAX_JITTER_SECONDS)  # noqa: S311, spreads load, not used for security
+    return following + timedelta(seconds=delay)
 
 
-def build_trigger(schedule: ScheduleSettings) -> BaseTrigger:
-    """Return the APScheduler trigger of the schedule, in UTC, with some jitter."""
-    if schedule.cron is not None:
-        return _CronTrigger(schedule.cron, schedule.timezone or "UTC", MAX_JITTER_SECONDS)
-    seconds = _interval_of(schedule).total_seconds()
-    jitter = min(MAX_JITTER_SECONDS, seconds * JITTER_SHARE)
-    return IntervalTrigger(seconds=int(seconds), timezone=UTC, jitter=jitter)
+def longest_wait(schedule: ScheduleSettings) -> timedelta | None:
+    """Return how far ahead the next time of an interval can be; None for a crontab."""
+    return None if schedule.cron is not None else _interval_of(schedule) + timedelta(minutes=1)
 
 
 def first_due(schedule: ScheduleSettings, last: datetime | None, now: datetime) -> datetime:

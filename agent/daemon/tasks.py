@@ -13,7 +13,7 @@ from agent.engine.shutdown import GracefulShutdown
 __all__ = ["MAX_ACTIVE_RUNS", "MAX_QUERIES", "QueryLimiter", "RunTasks"]
 
 MAX_ACTIVE_RUNS = 50
-"""Accepted runs, waiting or running. A client that requests runs in a loop is refused."""
+"""Requested runs, waiting or running, of all daemons. A client that requests runs in a loop is refused."""
 MAX_QUERIES = 5
 """Accepted queries about people, waiting or running. Only one runs at a time: each reads every workspace."""
 CANCEL_TIMEOUT_SECONDS = 2.0
@@ -49,12 +49,10 @@ class RunTasks:
         task.add_done_callback(remove_task)
         return task
 
-    def require_capacity(self) -> None:
-        """Raise `TooManyRequests` when no more runs are accepted."""
-        if len(self._active_runs) >= MAX_ACTIVE_RUNS:
-            raise TooManyRequests(
-                f"{len(self._active_runs)} runs are waiting or running.", "Try again when some of them have ended."
-            )
+    def request_stop(self, task: asyncio.Task[None]) -> None:
+        """Let *task* end: at once if it only reads, else after its write in flight."""
+        if (shutdown := self._tasks.get(task)) is not None and not shutdown.is_requested:
+            shutdown.request(task)
 
     def report_progress(self, run_ids: Iterable[str], step: str, done: int, total: int | None) -> None:
         for run_id in run_ids:

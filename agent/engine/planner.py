@@ -16,6 +16,7 @@ from structlog.contextvars import bound_contextvars
 from agent.diff.explain import EmailMatches, email_matches, similar_entries
 from agent.diff.single_user import restrict_to_user
 from agent.engine.confirm import Confirmation
+from agent.engine.finished_runs import load_planned_deactivations
 from agent.engine.lookup import Lookups
 from agent.engine.request import Decision, FleetLimit
 from agent.engine.state_checks import with_state_note
@@ -115,6 +116,10 @@ class Planner:
             await self._refuse_unknown_user(user, decisions)
         guarded = await apply_fleet_limit(self.state, self.clock, self.fleet_limit, decisions)
         return [await self._with_hold_ages(decision) for decision in guarded]
+
+    def after(self, finished_runs: tuple[str, ...]) -> Planner:
+        """Return a planner that counts what *finished_runs*, which are of the same tick, would deactivate."""
+        return replace(self, fleet_limit=replace(self.fleet_limit, finished_runs=finished_runs))
 
     async def _read_workspace(self, workspace: ReadOnlyWorkspace) -> Inputs | Unplanned:
         policy = workspace.policy
@@ -284,7 +289,11 @@ async def apply_fleet_limit(
     }
     others = [await state.count_guarded(name) for name in fleet_limit.workspaces if name not in here]
     fleet = FleetContext(
-        workspaces=len(fleet_limit.workspaces), percent=fleet_limit.percent, others=sum(others), recent=recent
+        workspaces=len(fleet_limit.workspaces),
+        percent=fleet_limit.percent,
+        others=sum(others),
+        recent=recent,
+        finished=await load_planned_deactivations(state, fleet_limit.finished_runs),
     )
     held = {plan.workspace: plan for plan in apply_fleet_guard(plans, fleet)}
     return [_decision_with_plan(decision, held.get(decision.policy.workspace)) for decision in decisions]

@@ -11,7 +11,7 @@ from agent.model import TARGET_UNCHANGED, Hold, Inputs, Kind, Member, Plan, Poli
 from agent.model.approval import Approval
 from agent.model.codes import GuardCode, waits_for_person
 from agent.model.feed import FeedLag
-from agent.model.run import ChangeRecord, Outcome, Pause, Run, RunStatus, Trigger
+from agent.model.run import ChangeRecord, Lease, Outcome, Pause, Run, RunStatus, Trigger
 
 __all__ = [
     "Decision",
@@ -51,7 +51,8 @@ class RunRequest:
 
     *reviewed_plans* are the plans that a file holds, to show what has changed since. *user* keeps only one person's
     changes. *wait_seconds* is how long to wait for another run's lease. *run_ids* are ids that were
-    returned to a caller before the runs began, by workspace.
+    returned to a caller before the runs began, by workspace. *claim* is the lease of the job that the runs are for, if
+    any: none begins without it. *finished_runs* are runs of the same tick that ended in another process.
     """
 
     trigger: Trigger
@@ -63,6 +64,8 @@ class RunRequest:
     reviewed_plans: tuple[ReviewedPlan, ...] = ()
     run_ids: Mapping[str, str] = field(default_factory=dict)
     approved_guards: frozenset[str] = frozenset()
+    claim: Lease | None = None
+    finished_runs: tuple[str, ...] = ()
 
     @property
     def is_undo(self) -> bool:
@@ -77,10 +80,14 @@ class RunRequest:
 
 @dataclass(frozen=True, slots=True)
 class FleetLimit:
-    """All configured workspaces, and how many percent of their members one command may deactivate."""
+    """All configured workspaces, and how many percent of their members one command may deactivate.
+
+    *finished_runs* are runs of the same tick that ended in another process: what they held counts too.
+    """
 
     workspaces: tuple[str, ...]
     percent: float
+    finished_runs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

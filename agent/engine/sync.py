@@ -176,7 +176,7 @@ class Sync:
             return _busy_result(context.policy, error)
         run = new_run(context.policy, request, clock.now())
         try:
-            interrupted = await state.begin_run(run, held_lease.lease)
+            interrupted = await state.begin_run(run, held_lease.lease, request.claim)
         except LeaseLost as error:
             return _busy_result(context.policy, error)
         for closed in interrupted:

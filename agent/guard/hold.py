@@ -25,13 +25,15 @@ class FleetContext:
     """What the fleet guard knows in addition to the plans of one command.
 
     *workspaces* counts all that are configured, *others* the guarded members of those without a plan here, *recent*
-    has, by workspace, the members that were deactivated within the last 60 minutes. *percent* is the limit.
+    has, by workspace, the members that were deactivated within the last 60 minutes. *percent* is the limit. *finished*
+    has, by workspace, the members that the finished plans of the same tick deactivate, also where a guard holds that.
     """
 
     workspaces: int
     percent: float
     others: int = 0
     recent: Mapping[str, frozenset[ChangeSubject]] = field(default_factory=dict)
+    finished: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
 def apply_guards(plan: Plan, policy: Policy, history: GuardHistory) -> Plan:
@@ -54,13 +56,18 @@ def apply_fleet_guard(plans: Sequence[Plan], fleet: FleetContext) -> tuple[Plan,
     going = {plan.workspace: _planned_deactivations(plan) for plan in plans}
     members = fleet.others + sum(plan.members.guarded for plan in plans)
     planned = sum(map(len, going.values()))
-    recent = sum(len(ids.difference(going.get(name, ()))) for name, ids in fleet.recent.items())
+    gone = {
+        name: fleet.recent.get(name, frozenset()) | fleet.finished.get(name, frozenset())
+        for name in (*fleet.recent, *fleet.finished)
+    }
+    recent = sum(len(ids.difference(going.get(name, ()))) for name, ids in gone.items())
     least, words = min(percent_floor(plan, filter(is_deactivation, plan.changes)) for plan in plans)
     share = percent_limit(fleet.percent, members, least)
     if not planned or planned + recent <= share:
         return tuple(plans)
     limit = f"{int(share)}: {fleet.percent:g} % of {members} active linked members of all workspaces{words}"
-    before = f", and {recent} were in the last 60 minutes" if recent else ""
+    words_of_finished = " or wait in workspaces that this tick has finished" if any(fleet.finished.values()) else ""
+    before = f", and {recent} were in the last 60 minutes{words_of_finished}" if recent else ""
     message = (
         f"{planned} members of {_workspace_count_phrase(sum(map(bool, going.values())))} would be deactivated{before}; "
         f"the limit is {limit}."

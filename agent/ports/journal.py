@@ -20,8 +20,12 @@ class Journal(Protocol):
     transaction; it raises `LeaseLost` otherwise.
     """
 
-    async def begin_run(self, run: Run, lease: Lease) -> tuple[str, ...]:
-        """Write the run as running. Closes runs of dead processes as interrupted and returns their ids."""
+    async def begin_run(self, run: Run, lease: Lease, claim: Lease | None = None) -> tuple[str, ...]:
+        """Write the run as running. Closes runs of dead processes as interrupted and returns their ids.
+
+        With *claim*, the lease of the job that the run is for, it must be held too: a daemon that was suspended begins
+        no run of a job that another has taken over.
+        """
         ...
 
     async def record_run(self, run: Run) -> None:

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from agent.ports.daemons import Daemons
 from agent.ports.feeds import Feeds
+from agent.ports.jobs import Jobs
 from agent.ports.journal import Journal
 from agent.ports.leases import Leases, Pauses
 from agent.ports.links import Links, MemberSnapshots
@@ -31,6 +32,7 @@ class State(
     Verifications,
     Feeds,
     PageSizes,
+    Jobs,
     Protocol,
 ):
     """All state of the agent. Raises `agent.errors.StateError` when the store can't be used."""

@@ -11,7 +11,7 @@ from agent.errors import StateError
 
 __all__ = ["HEAD", "migrate"]
 
-HEAD = "0019"
+HEAD = "0020"
 KNOWN_REVISIONS = frozenset(
     {
         "0001",
@@ -32,6 +32,7 @@ KNOWN_REVISIONS = frozenset(
         "0016",
         "0017",
         "0018",
+        "0019",
         HEAD,
     }
 )

@@ -30,6 +30,7 @@ from agent.model.approval import Approval
 from agent.model.daemon import DaemonRecord
 from agent.model.feed import Announcement, FeedCursor, FeedLag, NamedPerson
 from agent.model.page_size import LearnedPageSize
+from agent.model.job import Job, JobBoard, JobProgress, PlannedSchedule
 from agent.model.report import Delivery, MadeReport
 from agent.model.run import (
     ChangeRecord,
@@ -50,6 +51,7 @@ from agent.store import (
     daemons,
     feed_health,
     feeds,
+    jobs,
     leases,
     member_snapshots,
     notices,
@@ -344,8 +346,54 @@ class SqlState:
             lambda: self._read_transaction(lambda connection: run_journal.count_guarded(connection, workspace))
         )
 
-    async def begin_run(self, run: Run, lease: Lease) -> tuple[str, ...]:
-        return await self._write_under_lease(lease, lambda connection: run_journal.begin_run(connection, run))
+    async def begin_run(self, run: Run, lease: Lease, claim: Lease | None = None) -> tuple[str, ...]:
+        def body(connection: Connection) -> tuple[str, ...]:
+            if claim is not None:
+                leases.check(self._database, connection, claim)
+            return run_journal.begin_run(connection, run)
+
+        return await self._write_under_lease(lease, body)
+
+    async def load_job_board(self) -> JobBoard:
+        return await self._read_transaction(lambda connection: jobs.load_job_board(self._database, connection))
+
+    async def start_due_ticks(self, schedules: Sequence[PlannedSchedule]) -> tuple[str, ...]:
+        return await self._write_transaction(
+            lambda connection: jobs.start_due_ticks(self._database, connection, schedules)
+        )
+
+    async def add_request(self, job: Job, limit: int) -> bool:
+        return await self._write_transaction(
+            lambda connection: jobs.add_request(self._database, connection, job, limit)
+        )
+
+    async def claim_job(self, lease: Lease, replica: str) -> Job | None:
+        # A retry would count the claim twice.
+        return await self._write_under_lease(
+            lease, lambda connection: jobs.claim_job(connection, lease.workspace, replica), is_repeatable=False
+        )
+
+    async def update_job(self, lease: Lease, job: Job) -> None:
+        await self._write_under_lease(lease, lambda connection: jobs.update_job(connection, job))
+
+    async def report_job_progress(self, lease: Lease, progress: JobProgress) -> None:
+        def body(connection: Connection) -> None:
+            leases.check(self._database, connection, lease)
+            jobs.report_progress(connection, lease.workspace, progress)
+
+        await self._write_on_renewer(body)
+
+    async def give_back_job(self, lease: Lease) -> None:
+        await self._write_under_lease(
+            lease, lambda connection: jobs.give_back_job(connection, lease.workspace), is_repeatable=False
+        )
+
+    async def end_job(self, lease: Lease, error: str = "") -> None:
+        await self._write_under_lease(
+            lease,
+            lambda connection: jobs.end_job(self._database, connection, lease.workspace, error),
+            is_repeatable=False,
+        )
 
     async def record_run(self, run: Run) -> None:
         await self._write_transaction(lambda connection: run_journal.insert_run(connection, run))

@@ -33,6 +33,7 @@ __all__ = [
     "former_sizes",
     "found_leavers",
     "group_sightings",
+    "jobs",
     "leases",
     "left_members",
     "links",
@@ -50,6 +51,7 @@ __all__ = [
     "request_budgets",
     "request_permits",
     "runs",
+    "schedules",
     "targets",
     "undone",
     "verifications",
@@ -439,6 +441,35 @@ feed_lags = Table(
     Column("person", EscapedText, primary_key=True),
     Column("at", BigInteger, primary_key=True),
     Column("lag", BigInteger, nullable=False),
+)
+
+# When each schedule is due next, by the database's clock.
+schedules = Table(
+    "schedules",
+    metadata,
+    Column("name", EscapedText, primary_key=True),
+    Column("next_at", BigInteger, nullable=False),
+)
+
+# Ticks and requested runs that have not ended, and ticks that no daemon continues.
+jobs = Table(
+    "jobs",
+    metadata,
+    # The key of the lease under which it is worked on.
+    Column("id", EscapedText, primary_key=True),
+    # Empty for a request.
+    Column("schedule", EscapedText, nullable=False),
+    # JSON: what to run, and the ids of its runs by workspace.
+    Column("content", EscapedText, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    # How often a daemon took it, and the id of the last one.
+    Column("claims", Integer, nullable=False),
+    Column("replica", EscapedText, nullable=False),
+    # JSON: [step, done, total]; empty until it starts.
+    Column("progress", EscapedText, nullable=False),
+    # When it was stopped, and why; null and empty for one that goes on.
+    Column("ended_at", BigInteger),
+    Column("error", EscapedText, nullable=False),
 )
 
 # Since when the state knows a scheduled report: it is due at the moments of its schedule after that.

@@ -102,7 +102,8 @@ class WebContext:
 
     async def find_run(self, run_id: str) -> Run | ActiveRun:
         """Return a run, with its document once it has ended. Raises `NotFound`, `StateError`."""
-        ongoing = next((each for each in self.daemon.active_runs if each.run_id == run_id), None)
+        # Another daemon may have accepted it a moment ago.
+        ongoing = next((each for each in await self.daemon.load_active_runs() if each.run_id == run_id), None)
         if ongoing is not None:
             return ongoing
         run = await self.daemon.state.load_run(run_id)

@@ -128,6 +128,7 @@ class Pages:
             health=health,
             others=daemon.other_daemons,
             feeds=daemon.feeds,
+            stopped_ticks=daemon.stopped_ticks,
         )
 
     async def show_workspace(self, request: HttpRequest, session: Session) -> Response:

@@ -30,6 +30,7 @@ from agent.model import Kind, Mode, Unplanned
 from agent.model.access import Explanation
 from agent.model.approval import ApprovalPolicy
 from agent.model.daemon import DaemonRecord
+from agent.model.job import Job
 from agent.model.run import LinkEdit, Pause, Run, RunStatus, Trigger
 from agent.model.verification import Verification, VerificationKind, VerificationResult
 from agent.ports.state import State
@@ -67,6 +68,10 @@ class FakeDaemonApi:
 
     other_daemons: tuple[DaemonRecord, ...] = ()
     feeds: tuple[FeedStatus, ...] = ()
+    stopped_ticks: tuple[Job, ...] = ()
+
+    async def load_active_runs(self) -> tuple[ActiveRun, ...]:
+        return self.active_runs
 
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:
         await asyncio.sleep(self.delay)

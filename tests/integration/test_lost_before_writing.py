@@ -53,10 +53,10 @@ class Failing(MemoryState):
 class Overtaken(MemoryState):
     """A state in which another run takes the lease of emea as soon as it is ours."""
 
-    async def begin_run(self, run: Run, lease: Lease) -> tuple[str, ...]:
+    async def begin_run(self, run: Run, lease: Lease, claim: Lease | None = None) -> tuple[str, ...]:
         if lease.workspace == "emea":
             raise lease_lost_error("emea")
-        return await super().begin_run(run, lease)
+        return await super().begin_run(run, lease, claim)
 
 
 async def for_ever(_seconds: float) -> None:

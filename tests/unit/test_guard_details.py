@@ -158,6 +158,23 @@ def test_floor_of_the_fleet_covers_neither_a_whole_workspace_nor_strangers_of_a_
     assert own[1].guards == (), "what its own guard holds takes no floor from others"
 
 
+def test_fleet_counts_what_finished_workspaces_of_the_tick_wait_for() -> None:
+    plan = leavers(2, 10, "two")
+    alone = FleetContext(workspaces=2, percent=15, others=20)
+    waiting = frozenset({"a", "b", "c"})
+    (free,) = apply_fleet_guard([plan], alone)
+    (held,) = apply_fleet_guard([plan], replace(alone, finished={"one": waiting}))
+    # Those that were made are in the journal too, and are counted once.
+    (once,) = apply_fleet_guard([plan], replace(alone, recent={"one": waiting}, finished={"one": waiting}))
+
+    assert free.guards == ()
+    assert [hold.code for hold in held.holds] == ["fleet", "fleet"]
+    assert "and 3 were in the last 60 minutes or wait in workspaces that this tick has finished" in (
+        held.guards[0].message
+    )
+    assert once == held
+
+
 def test_fleet_counts_deactivations_only() -> None:
     joined = leavers(1, 5, "one", joining=tuple(f"new{number}" for number in range(5)))
     moved = replace(movers(5), workspace="three")

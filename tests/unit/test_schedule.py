@@ -5,7 +5,14 @@ from itertools import pairwise
 
 import pytest
 
-from agent.daemon.schedule import build_trigger, first_due, format_schedule, group_by_schedule, stale_after
+from agent.daemon.schedule import (
+    first_due,
+    format_schedule,
+    group_by_schedule,
+    longest_wait,
+    next_due,
+    stale_after,
+)
 from agent.settings.workspace import ScheduleSettings
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -70,16 +77,23 @@ def test_cron_keeps_to_its_time_zone_through_summer_time() -> None:
     assert due.astimezone(UTC) == datetime(2026, 3, 29, 4, tzinfo=UTC)
 
 
-def test_trigger_spreads_by_a_tenth_and_by_half_a_minute_at_most() -> None:
-    assert build_trigger(every("10s")).jitter == 1
-    assert build_trigger(every("1h")).jitter == 30
-    assert build_trigger(cron("0 6 * * *")).jitter == 30
+def test_interval_stays_anchored_however_late_a_tick_starts() -> None:
+    assert next_due(every("10m"), NOON, NOON) == NOON + timedelta(minutes=10)
+    assert next_due(every("10m"), NOON, NOON + timedelta(minutes=9, seconds=59)) == NOON + timedelta(minutes=10)
+    assert next_due(every("10m"), NOON, NOON + timedelta(minutes=10)) == NOON + timedelta(minutes=20)
+    assert next_due(every("10m"), NOON, NOON + timedelta(days=3, seconds=7)) == NOON + timedelta(days=3, minutes=10)
 
 
-def test_trigger_follows_the_interval() -> None:
-    due = build_trigger(every("10m")).get_next_fire_time(NOON, NOON)
+def test_time_from_a_clock_that_was_ahead_is_given_up() -> None:
+    assert next_due(every("10m"), NOON + timedelta(days=365), NOON) == NOON + timedelta(minutes=10)
+    assert longest_wait(every("10m")) == timedelta(minutes=11)
+    assert longest_wait(cron("0 6 * * *")) is None
 
-    assert timedelta(minutes=10) <= due - NOON <= timedelta(minutes=10, seconds=30)
+
+def test_crontab_is_spread_over_half_a_minute_and_never_early() -> None:
+    found = {next_due(cron("0 * * * *"), NOON, NOON) - NOON - timedelta(hours=1) for _ in range(50)}
+    assert len(found) > 1
+    assert all(timedelta(0) <= each <= timedelta(seconds=30) for each in found)
 
 
 @pytest.mark.parametrize(
@@ -94,30 +108,20 @@ def test_trigger_follows_the_interval() -> None:
 )
 def test_scheduler_is_never_sent_back_through_a_repeated_hour(zone: str, begin: datetime) -> None:
     schedule = cron("*/15 * * * *", zone)
-    when = build_trigger(schedule)
     due = [first_due(schedule, None, begin)]
     for _ in range(16):
-        # As APScheduler calls it: with the last time, a little after it was due.
-        due.append(when.get_next_fire_time(due[-1], due[-1] + timedelta(milliseconds=3)))
+        # As the dispatcher calls it: a little after the last one was due.
+        due.append(next_due(schedule, due[-1], due[-1] + timedelta(seconds=1)))
 
     apart = [later - one for one, later in pairwise(due)]
-    assert all(timedelta(minutes=15) <= each < timedelta(minutes=16) for each in apart)
+    assert all(timedelta(minutes=14, seconds=30) <= each <= timedelta(minutes=15, seconds=30) for each in apart)
     assert {each.tzinfo for each in due} == {UTC}
 
 
 def test_many_missed_times_are_passed_in_one_step() -> None:
-    when = build_trigger(cron("* * * * *", "Europe/Berlin"))
     woken = NOON + timedelta(days=30)
 
-    assert woken < when.get_next_fire_time(NOON, woken) <= woken + timedelta(seconds=91)
-
-
-def test_spread_time_that_is_still_to_come_is_not_left_out() -> None:
-    when = build_trigger(cron("*/15 * * * *"))
-    spread = when.get_next_fire_time(NOON, NOON)
-
-    # As after a loop that was blocked until a moment before the spread time.
-    assert when.get_next_fire_time(NOON, spread - timedelta(microseconds=1)) == spread
+    assert woken < next_due(cron("* * * * *", "Europe/Berlin"), NOON, woken) <= woken + timedelta(seconds=91)
 
 
 def test_run_that_was_recorded_in_the_future_puts_nothing_off() -> None:
