@@ -26,8 +26,8 @@ from agent.model.approval import Approval
 from agent.model.daemon import DaemonRecord
 from agent.model.email import normalize
 from agent.model.feed import ANYONE, Announcement, FeedCursor, FeedLag, NamedPerson
-from agent.model.page_size import LearnedPageSize
 from agent.model.job import Job, JobBoard, JobProgress, JobRequest, PlannedSchedule, stopped_job_id, tick_id
+from agent.model.page_size import LearnedPageSize
 from agent.model.report import Delivery, DeliveryStatus, MadeReport, ReportStatus
 from agent.model.run import (
     ChangeRecord,

@@ -29,8 +29,8 @@ from agent.model import (
 from agent.model.approval import Approval
 from agent.model.daemon import DaemonRecord
 from agent.model.feed import Announcement, FeedCursor, FeedLag, NamedPerson
-from agent.model.page_size import LearnedPageSize
 from agent.model.job import Job, JobBoard, JobProgress, PlannedSchedule
+from agent.model.page_size import LearnedPageSize
 from agent.model.report import Delivery, MadeReport
 from agent.model.run import (
     ChangeRecord,
