@@ -89,7 +89,7 @@ class FedWatch(Watch):
         policy = sender.policies[workspace.url]
         links = {link.scim_id: link for link in (await self.state.load_memory(policy.workspace)).links}
         link = links.get(member.id) if member is not None else None
-        is_by_feed = member is not None and await self._is_by_feed(policy.workspace, member)
+        is_by_feed = member is not None and await self._is_by_feed(policy.workspace, member.id)
         if (sender.is_feed or is_by_feed) and (link is None or not deactivates(method, body)):
             raise Broken("a feed run did something else than deactivate a linked member")
         await super().write(sender, workspace, method, member, body)
@@ -101,15 +101,15 @@ class FedWatch(Watch):
         if sets_active(method, body) and not member.active and not sender.is_undo:
             await self._judge_return(sender, policy, workspace, link, member)
 
-    async def _is_by_feed(self, workspace: str, member: Member) -> bool:
+    async def _is_by_feed(self, workspace: str, scim_id: str) -> bool:
         under_way = await self.state.load_in_flight(workspace)
-        return any(is_by_feed(each.change) and each.change.scim_id == member.id for each in under_way)
+        return any(is_by_feed(each.change) and each.change.scim_id == scim_id for each in under_way)
 
     async def _judge(
         self, sender: Sender, policy: Policy, link: Link, member: Member | None, linked: set[PersonKey]
     ) -> None:
         """Judge a deactivation by a feed by the looks that it relied on alone."""
-        if member is None or not await self._is_by_feed(policy.workspace, member):
+        if not await self._is_by_feed(policy.workspace, link.scim_id):
             await super()._judge(sender, policy, link, member, linked)
             return
         if policy.grace_reads > 1 or {each.connector for each in policy.sources} != {link.person.connector}:
@@ -122,11 +122,14 @@ class FedWatch(Watch):
             # Two untrue answers so far apart can't be known for what they are.
             return
 
+        # A feed run reads the member by its id, whatever an old listing shows.
+        members = self.world.workspaces[policy.target].space.members
+        addresses = {each.user_name.lower() for each in members if each.id == link.scim_id}
+
         def is_theirs(person: Person) -> bool:
             if person.id == link.person.id:
                 return may_not_lose(person, policy)
-            is_newcomer = person.key not in linked
-            return is_newcomer and person.email == member.user_name.lower() and is_entitled(person, policy)
+            return person.key not in linked and person.email in addresses and is_entitled(person, policy)
 
         if self.world.was_always(link.person, looks[0].at, is_theirs):
             raise Broken(f"{link.person} is deactivated and should not be")
