@@ -142,7 +142,15 @@ class NamedInRun:
         applied = await self.applier.apply(
             decision.plan.changes, decision.members, linked_ids or decision.linked_ids, is_same_listing=True
         )
-        await settle_looks(self.state, looks, applied.records, self.clock.now())
+        held = {hold.person for hold in decision.plan.holds}
+        # Only a run that reads later can decide about the others, and no one asks for it here. They stay named: the
+        # next feed run leaves them to such a run, unless this one began to read after they were named.
+        settled = [
+            look
+            for look in looks
+            if not look.is_conclusive or (look.standing is Standing.LEFT and look.named.person not in held)
+        ]
+        await settle_looks(self.state, settled, applied.records, self.clock.now())
         return applied, frozenset(look.named.person for look in looks if look.standing is Standing.LEFT)
 
 

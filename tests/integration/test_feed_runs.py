@@ -246,6 +246,26 @@ async def test_person_named_during_a_whole_run_is_taken_up_inside_it(sandbox: Sa
         assert not world.is_active(person)
 
 
+async def test_person_whom_a_whole_run_can_not_decide_about_stays_named_for_the_next_one(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    async with open_world(sandbox, tmp_path, grace_reads=2) as world:
+        (person,) = await world.linked(1)
+        read = world.components.planner.connectors["okta-main"].read
+
+        async def read_then_leave(source: object, *, fresh: bool = False) -> object:
+            snapshot = await read(source, fresh=fresh)  # type: ignore[arg-type]  # passed on as it came
+            sandbox.company.suspend(person)
+            await world.poll()
+            return snapshot
+
+        object.__setattr__(world.components.planner.connectors["okta-main"], "read", read_then_leave)
+        await world.sync()
+
+        (named,) = await world.components.state.load_named_people(NAME)
+        assert (named.person.id, world.is_active(person)) == (person.id, True)
+
+
 async def test_whole_run_changes_nothing_of_who_left_after_it_read_them(sandbox: Sandbox, tmp_path: Path) -> None:
     async with open_world(sandbox, tmp_path) as world:
         returned, renamed = await world.linked(2)
