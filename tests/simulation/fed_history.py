@@ -456,8 +456,13 @@ class FedHistory(History):
         is_lost = chance.random() < 0.15
         if is_lost:
             self.feeds.lose_cursors()
-        by_hand = world.by_hand
+        by_hand, read_seconds = world.by_hand, world.read_seconds
+        if chance.random() < 0.5:
+            # People leave while a run over everyone goes on, which a wide event asked for.
+            world.read_seconds = 20.0
+            self.feeds.deliver(chance.choice(SOURCES).connector, "group.deleted", (), (chance.choice(GROUPS),))
         daemon = await self.serve(STIRRED_SECONDS, QUIET_SECONDS, stir=0.15)
+        world.read_seconds = read_seconds
         is_listed_past = any(each.lists_past_until > began for each in world.workspaces.values())
         is_calm = not self.is_misconfigured and not is_listed_past and world.by_hand == by_hand
         self.feeds.happened["daemons in peace"] += is_calm
