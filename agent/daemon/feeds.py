@@ -38,6 +38,10 @@ SHOWN_FOR = timedelta(days=1)
 WHOLE_TRIGGERS = frozenset({Trigger.SCHEDULE, Trigger.SYNC, Trigger.APPLY, Trigger.API, Trigger.PAGE})
 COMPLETE = frozenset({RunStatus.DONE, RunStatus.HELD})
 MAX_CAUSES = 5
+UNPROVEN_HINT = (
+    "Either a change is under way, or the credentials no longer see people: then `pigment-sync check` shows what is "
+    "missing."
+)
 BUG_HINT = "Please report it, with the lines of feed.crashed in the log."
 OpenPollers = Callable[[Settings], AbstractAsyncContextManager[list[FeedPoller]]]
 
@@ -115,8 +119,27 @@ class DaemonFeeds:
             if (status := self.statuses.get(lag.person.connector)) is not None:
                 # Until the next poll loads them.
                 status.lags = [*status.lags, lag.seconds]
+        self._show_unlooked(workspace, settled)
         if settled.left_to_run:
             self._wanted.setdefault(workspace, f"a person whom the feed named ({settled.left_to_run[0].word})")
+
+    def _show_unlooked(self, workspace: str, settled: Settled) -> None:
+        why = settled.failure
+        if settled.unproven:
+            people = "1 person" if settled.unproven == 1 else f"{settled.unproven} people"
+            why = f"{people} can be proven neither to have left nor to stay. {UNPROVEN_HINT}"
+            log.warning("feed.not_proven", workspace=workspace, people=settled.unproven)
+        for connector in self._connectors_of(workspace):
+            if (status := self.statuses.get(connector)) is None:
+                continue
+            if why:
+                status.unlooked[workspace] = why
+            else:
+                status.unlooked.pop(workspace, None)
+
+    def _connectors_of(self, workspace: str) -> set[str]:
+        policy = self.config.policies.get(workspace)
+        return set() if policy is None else {source.connector for source in policy.sources}
 
     async def _use_active_config(self) -> None:
         if self._opened_for == self.config.loaded_at or self.open_pollers is None:

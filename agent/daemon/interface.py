@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from statistics import median
@@ -133,8 +133,9 @@ class FeedStatus:
     *polled_at* is the last successful poll, None: none yet. *since* is when the configuration was loaded. *problem* is
     why the newest poll failed, and *until* how long the feed is left alone for that. *lags* are the seconds from an
     event to the deactivation in the last day, the newest last, *missed* how many leavers of the last day no event
-    announced. *lost_at* is when it last lost its place, for the reason *lost*. *skew* is how far this machine's clock
-    is ahead of the provider's, None: too little to matter.
+    announced. *unlooked* is, by workspace, why the people whom the feed named could not be judged. *lost_at* is when it
+    last lost its place, for the reason *lost*. *skew* is how far this machine's clock is ahead of the provider's, None:
+    too little to matter.
     """
 
     connector: str
@@ -145,6 +146,7 @@ class FeedStatus:
     until: datetime | None = None
     lags: Sequence[float] = ()
     missed: int = 0
+    unlooked: dict[str, str] = field(default_factory=dict)
     lost: str = ""
     lost_at: datetime | None = None
     skew: timedelta | None = None

@@ -27,7 +27,7 @@ from agent.engine.sync import Sync
 from agent.engine.undo import UndoPlanner
 from agent.engine.undo_run import pause_and_undo
 from agent.errors import PigmentSyncError
-from agent.model import Mode, Plan, Policy
+from agent.model import Mode, Plan, Policy, Unplanned
 from agent.model.feed import FeedLag
 from agent.model.run import Run, RunStatus, Trigger
 from agent.ports.clock import Clock
@@ -255,6 +255,8 @@ class Runner:
                 settled = await settle_looks(self.state, looks, result.records, self.clock.now(), held)
                 await self.state.record_lags(lags := settled.lags)
                 self.on_settled(result.workspace, settled)
+            elif isinstance(result.planned, Unplanned) and result.status is not RunStatus.BUSY:
+                self.on_settled(result.workspace, Settled(failure=f"{result.planned.message} {result.planned.remedy}"))
             settled_results.append(replace(result, lags=lags))
         return settled_results
 

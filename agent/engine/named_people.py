@@ -29,10 +29,15 @@ OVERTAKEN = "The person left after the source was read: the change feed named th
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What became of named people. *deactivated* are with their records; *left_to_run* need a run over everyone."""
+    """What became of named people. *deactivated* are with their records; *left_to_run* need a run over everyone.
+
+    *unproven* of them could be proven neither to have left nor to stay. *failure* is why no one could be looked at.
+    """
 
     deactivated: tuple[tuple[NamedPerson, ChangeRecord], ...] = ()
     left_to_run: tuple[NamedPerson, ...] = ()
+    unproven: int = 0
+    failure: str = ""
 
     @property
     def lags(self) -> tuple[FeedLag, ...]:
@@ -76,7 +81,8 @@ async def settle_looks(
             left.append(named)
     await state.record_look(again)
     await state.end_named([*ended, *left])
-    return Settled(tuple(deactivated), tuple(left))
+    unproven = sum(look.standing is Standing.UNKNOWN and not look.is_conclusive for look in looks)
+    return Settled(tuple(deactivated), tuple(left), unproven)
 
 
 def _pause_before_next(look: Look, record: ChangeRecord | None) -> timedelta | None:

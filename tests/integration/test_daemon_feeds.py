@@ -18,6 +18,7 @@ from agent.daemon.feeds import DaemonFeeds
 from agent.daemon.interface import FeedState
 from agent.daemon.runner import ActiveConfig
 from agent.engine.feed_poll import FeedPoller, PollResult
+from agent.engine.named_people import Settled
 from agent.errors import StateError
 from agent.metrics import Metrics
 from agent.model import Link
@@ -388,3 +389,18 @@ async def test_nothing_is_counted_while_pages_are_left_to_the_next_poll(world: W
     world.one.has_more = False
     await world.tick()
     assert world.feeds.statuses[ONE].missed == 1
+
+
+async def test_people_who_can_not_be_judged_are_shown_until_they_can(world: World) -> None:
+    with capture_logs() as logged:
+        world.feeds.on_settled("latam", Settled(unproven=3))
+    (line,) = logged
+    assert (line["event"], line["people"], line["log_level"]) == ("feed.not_proven", 3, "warning")
+    assert world.feeds.statuses[ONE].unlooked["latam"].startswith("3 people can be proven neither")
+
+    world.feeds.on_settled("latam", Settled(failure="The application is not ACTIVE. Activate it."))
+    assert world.feeds.statuses[ONE].unlooked == {"latam": "The application is not ACTIVE. Activate it."}
+    assert world.feeds.statuses[OTHER].unlooked == {}
+
+    world.feeds.on_settled("latam", Settled())
+    assert world.feeds.statuses[ONE].unlooked == {}

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from structlog.testing import capture_logs
 
 from agent.bootstrap import Components, open_components, open_pollers
 from agent.engine.dryrun import dry_run
@@ -24,6 +25,7 @@ from agent.settings.load import load
 from agent.settings.root import Settings
 from connectors.base import CheckName, PersonKey, discard_progress
 from sandbox.company import Person
+from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 
@@ -451,3 +453,28 @@ async def test_check_tries_the_permission_of_the_feed(sandbox: Sandbox, tmp_path
     assert isinstance(checks, list)
     assert [each["status"] for each in checks if each["name"] == "change-feed"] == ["warning"]
     assert "connector okta-main: change-feed" in check_junit(list(result))
+
+
+@pytest.mark.parametrize("path", ["/api/v1/users/*", "/api/v1/apps/*"])
+async def test_404_for_everybody_deactivates_no_one_and_has_a_line(sandbox: Sandbox, tmp_path: Path, path: str) -> None:
+    """The admin role was narrowed: the people, or the application itself, look as if they did not exist."""
+    async with open_world(sandbox, tmp_path) as world:
+        (person,) = await world.linked(1)
+        sandbox.company.suspend(person)
+        await world.poll()
+        rule = {"name": "narrowed", "do": "status", "system": "okta", "path": path, "status": 404}
+        sandbox.faults.put(parse_rules({"faults": [rule]}))
+        sync = world.components.feed_sync()
+        with capture_logs() as logged:
+            (result,) = await sync.run([NAME], RunRequest(Trigger.FEED))
+        assert sync.feed_planner is not None
+        settled = await settle_looks(
+            world.components.state, sync.feed_planner.looks[NAME], result.records, world.components.clock.now()
+        )
+        sandbox.faults.clear()
+
+        assert result.records == ()
+        assert world.is_active(person)
+        assert settled.unproven or [line["log_level"] for line in logged if line["event"] == "feed.not_looked"]
+        (named,) = await world.components.state.load_named_people(NAME)
+        assert named.person.id == person.id
