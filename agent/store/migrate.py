@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from threading import Lock
 
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, delete, insert, inspect, select, text
 
 from agent.errors import StateError
+from agent.store.tables import schema_support
 
-__all__ = ["HEAD", "migrate"]
+__all__ = ["HEAD", "KNOWN_REVISIONS", "USABLE_SINCE", "migrate"]
 
-HEAD = "0020"
+HEAD = "0021"
+USABLE_SINCE = "0020"
+"""The oldest schema whose release may use this one: the newest `usable_since` of the migrations."""
 KNOWN_REVISIONS = frozenset(
     {
         "0001",
@@ -33,6 +36,7 @@ KNOWN_REVISIONS = frozenset(
         "0017",
         "0018",
         "0019",
+        "0020",
         HEAD,
     }
 )
@@ -46,15 +50,20 @@ def migrate(engine: Engine, shown: str, *, only_new: bool = False) -> bool:
     """Upgrade the tables to `HEAD`, all or nothing, and return whether the database was empty.
 
     *shown* is the database in messages. With *only_new* missing tables are created, and older ones left as
-    they are. Raises `StateError` for those, and for tables of an unknown version.
+    they are. Tables of a newer release are used as they are, if it declares that this one may use them. Raises
+    `StateError` for other newer ones, and with *only_new* for older ones.
     """
     with engine.connect() as connection:
         found = _load_revision(connection)
+        oldest = _load_oldest_user(connection) if found not in {None, *KNOWN_REVISIONS} else None
     if found == HEAD:
         return False
     if found is not None and found not in KNOWN_REVISIONS:
+        if oldest is not None and oldest <= HEAD:
+            return False
+        needs = f", and {found} needs {oldest} or newer" if oldest is not None else ""
         raise StateError(
-            f"The state was written by a newer pigment-sync (schema {found}, this one supports {HEAD}).",
+            f"The state was written by a newer pigment-sync (schema {found}, this one supports {HEAD}{needs}).",
             "Run that version, or restore a backup from before the upgrade.",
         )
     if found is not None and only_new:
@@ -70,6 +79,8 @@ def migrate(engine: Engine, shown: str, *, only_new: bool = False) -> bool:
             set_silence_limit(connection, MIGRATION_SILENCE_SECONDS)
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": MIGRATION_LOCK_ID})
         _upgrade_to_head(connection)
+        connection.execute(delete(schema_support))
+        connection.execute(insert(schema_support).values(id=1, oldest=USABLE_SINCE))
     return found is None
 
 
@@ -78,6 +89,13 @@ def _load_revision(connection: Connection) -> str | None:
         return None
     found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     return None if found is None else str(found)
+
+
+def _load_oldest_user(connection: Connection) -> str | None:
+    """Return the oldest schema whose release may use the state, as the newer release declares; None: it does not."""
+    if not inspect(connection).has_table(schema_support.name):
+        return None
+    return connection.execute(select(schema_support.c.oldest)).scalar()
 
 
 def _upgrade_to_head(connection: Connection) -> None:

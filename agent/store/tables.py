@@ -52,6 +52,7 @@ __all__ = [
     "request_permits",
     "runs",
     "schedules",
+    "schema_support",
     "targets",
     "undone",
     "verifications",
@@ -441,6 +442,14 @@ feed_lags = Table(
     Column("person", EscapedText, primary_key=True),
     Column("at", BigInteger, primary_key=True),
     Column("lag", BigInteger, nullable=False),
+)
+
+# One row: the oldest schema whose release may use the state.
+schema_support = Table(
+    "schema_support",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("oldest", Text, nullable=False),
 )
 
 # When each schedule is due next, by the database's clock.

@@ -23,7 +23,7 @@ import agent.store.migrate
 from agent.errors import StateError
 from agent.model import GroupSighting, Kind, Link
 from agent.store.codec import change_to_json, to_micros
-from agent.store.migrate import HEAD, KNOWN_REVISIONS
+from agent.store.migrate import HEAD, KNOWN_REVISIONS, USABLE_SINCE
 from agent.store.state import SqlState
 from agent.store.tables import metadata
 from tests.postgres import new_database
@@ -205,11 +205,36 @@ async def test_runs_of_an_older_release_have_no_provenance(url: str) -> None:
     assert run.provenance is None
 
 
-async def test_newer_schema_is_refused(url: str) -> None:
+@pytest.mark.parametrize(
+    "declared", ["DROP TABLE schema_support", "DELETE FROM schema_support", "UPDATE schema_support SET oldest = '9998'"]
+)
+async def test_newer_schema_is_refused_unless_it_lets_this_release_go_on(url: str, declared: str) -> None:
     await (await opened(url)).close()
     execute(url, "UPDATE alembic_version SET version_num = '9999'")
+    state = await opened(url)
+    assert not state.is_new
+    await state.prove_writable()
+    await state.close()
 
-    assert "newer pigment-sync" in (await refused(url)).message
+    execute(url, declared)
+    message = (await refused(url)).message
+    assert "newer pigment-sync" in message
+    assert ("9999 needs 9998 or newer" in message) == ("9998" in declared)
+
+
+def test_each_migration_declares_which_release_may_go_on() -> None:
+    """The release before may: `test_store_release_before.py` proves what is declared here."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    declared = {
+        script.revision: script.module.usable_since
+        for script in ScriptDirectory.from_config(config).walk_revisions()
+        if script.revision > "0020"
+    }
+
+    assert declared
+    assert all(since < revision for revision, since in declared.items())
+    assert max(declared.values()) == USABLE_SINCE
 
 
 async def test_tables_of_something_else_are_left_alone(url: str) -> None:
