@@ -99,7 +99,7 @@ class SharedWindow:
         self._serving: asyncio.Task[None] | None = None
         self._reporting: asyncio.Task[None] | None = None
         self._woken = asyncio.Event()
-        self._has_new_pause = False
+        self._has_new_pause = self._needs_refresh = False
         self._reported_outstanding = 0
         self._free: int | None = None
         self._seen_at = float("-inf")
@@ -110,7 +110,8 @@ class SharedWindow:
         An old number is replaced soon after the call.
         """
         if self._free is not None and self._elapsed() - self._seen_at > REFRESH_SECONDS:
-            self._report_later(0)
+            self._needs_refresh = True
+            self._report_later(LEAST_WAIT_SECONDS)
         return self._free
 
     async def acquire(self, method: str, url: httpx.URL) -> SendLimit:  # noqa: ARG002
@@ -233,9 +234,13 @@ class SharedWindow:
     async def _wait_and_report(self, seconds: float) -> None:
         if seconds > 0:
             await self._timer.sleep(seconds)
-            if not self._answered and not self._spare and self._in_flight == self._reported_outstanding:
+            if not self._has_news():
                 return
         await asyncio.shield(self._report())
+
+    def _has_news(self) -> bool:
+        is_settled = self._in_flight == self._reported_outstanding and not self._spare
+        return bool(self._answered) or self._needs_refresh or not is_settled
 
     async def _report(self) -> None:
         try:
@@ -278,7 +283,7 @@ class SharedWindow:
                 if waiter in self._waiting:
                     self._admit(waiter, asked_at)
             self._spare, self._spare_granted_at = answer.spare, asked_at
-            self._free, self._seen_at = answer.free, asked_at
+            self._free, self._seen_at, self._needs_refresh = answer.free, asked_at, False
             self._pause.extend(answer.pause_seconds)
             return answer
 

@@ -105,6 +105,25 @@ async def test_idle_process_reports_and_gives_back_within_a_second() -> None:
     assert len(harness.ledger.calls) == before, "an idle process asks for nothing"
 
 
+async def test_number_shown_is_asked_for_again_once_when_it_is_old() -> None:
+    harness = Harness()
+    window = harness.window()
+    assert window.budget_left() is None
+    await window.acquire("GET", URL)
+    answered(window)
+    await harness.hours.run(asyncio.create_task(harness.hours.sleep(5)))
+    before, harness.ledger.free = len(harness.ledger.calls), 7
+    assert window.budget_left() != 7
+
+    await harness.hours.run(asyncio.create_task(harness.hours.sleep(10)))
+    for _ in range(20):
+        window.budget_left()
+    await harness.hours.run(asyncio.create_task(harness.hours.sleep(1)))
+
+    assert window.budget_left() == 7
+    assert len(harness.ledger.calls) == before + 1
+
+
 async def test_spare_permit_is_not_used_after_a_second() -> None:
     harness = Harness()
     window = harness.window()
