@@ -23,6 +23,8 @@ __all__ = ["LOOK_AGAIN_AFTER", "NamedInRun", "Settled", "end_read_people", "sett
 
 LOOK_AGAIN_AFTER = (timedelta(seconds=10), timedelta(seconds=20), timedelta(seconds=40))
 """When a person is looked at again whose first, second, third look proved nothing. Then a run over everyone is due."""
+LAGS_FOR = sum(LOOK_AGAIN_AFTER, timedelta())
+"""How long after an event a read may still show what was before it, and how far the clocks of two daemons differ."""
 RETRY_AFTER = timedelta(seconds=60)
 OVERTAKEN = "The person left after the source was read: the change feed named them, and they were looked at again."
 
@@ -60,8 +62,13 @@ async def settle_looks(
     records: Collection[ChangeRecord],
     now: datetime,
     held: AbstractSet[PersonKey] = frozenset(),
+    *,
+    may_leave: bool = True,
 ) -> Settled:
-    """Record how the people of *looks* go on. *records* are the changes of the run that looked, *held* whom it held."""
+    """Record how the people of *looks* go on. *records* are the changes of the run that looked, *held* whom it held.
+
+    Without *may_leave* those who need a run over everyone stay named: no one would ask for such a run.
+    """
     made = {record.change.person: record for record in records if record.change.kind is Kind.DEACTIVATE}
     ended: list[NamedPerson] = []
     again: list[NamedPerson] = []
@@ -72,17 +79,23 @@ async def settle_looks(
         pause = _pause_before_next(look, record)
         if pause is not None:
             again.append(replace(named, looks=named.looks + 1, due_at=now + pause))
-        elif look.standing is Standing.LEFT and named.person not in held:
+        elif look.standing is Standing.LEFT and named.person not in held and _is_done(record):
             ended.append(named)
             if record is not None:
                 deactivated.append((named, record))
-        else:
-            # Also those who are entitled: the event is about something else than leaving, such as a new name.
+        elif may_leave:
+            # Also those who are entitled: the event is about something else than leaving, such as a new name. And those
+            # whose deactivation failed each time: only a run over everyone tries it again.
             left.append(named)
     await state.record_look(again)
     await state.end_named([*ended, *left])
     unproven = sum(look.standing is Standing.UNKNOWN and not look.is_conclusive for look in looks)
     return Settled(tuple(deactivated), tuple(left), unproven)
+
+
+def _is_done(record: ChangeRecord | None) -> bool:
+    """Return whether nothing is left to do: the change was made, or the member needed none."""
+    return record is None or record.outcome is Outcome.DONE
 
 
 def _pause_before_next(look: Look, record: ChangeRecord | None) -> timedelta | None:
@@ -101,7 +114,8 @@ def _pause_before_next(look: Look, record: ChangeRecord | None) -> timedelta | N
 class NamedInRun:
     """Takes up, inside a run over everyone, the people whom a feed named since the run's read began.
 
-    Without this a leaver would wait until a long run has written everything, or even be reactivated by it.
+    Without this a leaver would wait until a long run has written everything, or even be reactivated by it. The run
+    itself began to read after *began_at*.
     """
 
     state: State
@@ -109,6 +123,7 @@ class NamedInRun:
     planner: FeedPlanner | None
     workspace: ReadOnlyWorkspace
     applier: Applier
+    began_at: datetime
 
     async def before_writes(self, decision: Decision) -> Decision:
         """Deactivate those who left, and return *decision* without any other change for them."""
@@ -148,19 +163,22 @@ class NamedInRun:
         applied = await self.applier.apply(
             decision.plan.changes, decision.members, linked_ids or decision.linked_ids, is_same_listing=True
         )
-        held = {hold.person for hold in decision.plan.holds}
-        # Only a run that reads later can decide about the others, and no one asks for it here. They stay named: the
-        # next feed run leaves them to such a run, unless this one began to read after they were named.
-        settled = [
-            look
-            for look in looks
-            if not look.is_conclusive or (look.standing is Standing.LEFT and look.named.person not in held)
-        ]
-        await settle_looks(self.state, settled, applied.records, self.clock.now())
+        held = frozenset(hold.person for hold in decision.plan.holds if hold.person is not None)
+        now = self.clock.now()
+        await settle_looks(self.state, looks, applied.records, now, held, may_leave=False)
+        # What this run read about them is newer than the event, and the look shows the same.
+        agreed = [look.named for look in looks if look.is_conclusive and look.standing is Standing.ENTITLED]
+        await self.state.end_named([each for each in agreed if each.named_at <= self.began_at])
         return applied, frozenset(look.named.person for look in looks if look.standing is Standing.LEFT)
 
 
-async def end_read_people(state: State, workspace: str, began_at: datetime) -> None:
-    """Forget the people who were named before a run over everyone began to read: it decided about them."""
+async def end_read_people(state: State, workspace: str, began_at: datetime, leavers: Collection[PersonKey]) -> None:
+    """Forget the people about whom a run over everyone decided: it found them among *leavers*, or read long after they
+    were named.
+
+    Just after the event its read may still show what was before: then the feed's next look decides.
+    """
     named = await state.load_named_people(workspace)
-    await state.end_named([each for each in named if each.named_at <= began_at])
+    ended = [each for each in named if each.named_at <= began_at - LAGS_FOR]
+    ended += [each for each in named if began_at - LAGS_FOR < each.named_at <= began_at and each.person in leavers]
+    await state.end_named(ended)

@@ -13,7 +13,7 @@ from structlog.contextvars import bound_contextvars
 from agent.apply.changes import Applier, ApplyResult
 from agent.engine.approval import match_approvals, refuse_dry_run
 from agent.engine.feed_plan import FeedPlanner
-from agent.engine.found_leavers import LeaverRecorder
+from agent.engine.found_leavers import LeaverRecorder, leavers_of_plan
 from agent.engine.freshness import ReplanningApplier
 from agent.engine.lease import acquire_lease
 from agent.engine.named_people import NamedInRun, end_read_people
@@ -246,8 +246,10 @@ class Sync:
         lags: tuple[FeedLag, ...] = ()
         if code in {ExitCode.DONE, ExitCode.HELD} and request.is_for_everyone:
             await self.recorder.record_baselines(each, unguarded, newest)
-            await end_read_people(self.planner.state, each.policy.workspace, each.run.started_at)
-            lags = await self._record_leavers(each, decision.unguarded or unguarded, applied)
+            read = decision.unguarded or unguarded
+            state, name = self.planner.state, each.policy.workspace
+            await end_read_people(state, name, each.run.started_at, leavers_of_plan(read))
+            lags = await self._record_leavers(each, read, applied)
         decision = replace(decision, members=last.members)
         result = await self.recorder.close(each, decision, status, code, applied=applied, pause=applied.pause)
         return replace(result, holds=newest.holds, lags=lags)
@@ -299,7 +301,8 @@ class Sync:
             self.tracer,
         )
         context = ReadOnlyWorkspace(each.policy, each.client)
-        taken_up = NamedInRun(self.planner.state, self.planner.clock, self.feed_planner, context, applier)
+        state, clock = self.planner.state, self.planner.clock
+        taken_up = NamedInRun(state, clock, self.feed_planner, context, applier, each.run.started_at)
         if request.is_for_everyone:
             decision = await taken_up.before_writes(decision)
         application = ReplanningApplier(
