@@ -35,6 +35,7 @@ RUN_PAUSE = timedelta(seconds=10)
 RUNS_SEARCHED = 20
 SHOWN_FOR = timedelta(days=1)
 """The page shows lags and missed leavers of so long."""
+UNLOOKED_SHOWN_FOR = timedelta(hours=1)
 WHOLE_TRIGGERS = frozenset({Trigger.SCHEDULE, Trigger.SYNC, Trigger.APPLY, Trigger.API, Trigger.PAGE})
 COMPLETE = frozenset({RunStatus.DONE, RunStatus.HELD})
 MAX_CAUSES = 5
@@ -95,6 +96,7 @@ class DaemonFeeds:
     # By `Clock.elapsed`: a clock that is set back must not silence a feed.
     _due: dict[str, float] = field(default_factory=dict)
     _not_before: dict[str, float] = field(default_factory=dict)
+    _unlooked_since: dict[str, float] = field(default_factory=dict)
     _wanted: dict[str, str] = field(default_factory=dict)
 
     async def run_due(self) -> None:
@@ -134,6 +136,7 @@ class DaemonFeeds:
                 continue
             if why:
                 status.unlooked[workspace] = why
+                self._unlooked_since[workspace] = self.clock.elapsed()
             else:
                 status.unlooked.pop(workspace, None)
 
@@ -205,6 +208,9 @@ class DaemonFeeds:
         self.observer.record_poll(connector, result)
         for name, why in result.whole_runs.items():
             self._wanted.setdefault(name, why)
+        # A run over everyone has decided about them since, if the feed has not.
+        limit = self.clock.elapsed() - UNLOOKED_SHOWN_FOR.total_seconds()
+        status.unlooked = {name: why for name, why in status.unlooked.items() if self._unlooked_since[name] > limit}
         status.lags = await self.state.load_lags(connector, day_ago)
         status.missed = await self.state.count_missed_leavers(connector, day_ago)
 

@@ -33,7 +33,8 @@ OVERTAKEN = "The person left after the source was read: the change feed named th
 class Settled:
     """What became of named people. *deactivated* are with their records; *left_to_run* need a run over everyone.
 
-    *unproven* of them could be proven neither to have left nor to stay. *failure* is why no one could be looked at.
+    *unproven* of those could be proven neither to have left nor to stay, in any look. *failure* is why no one could be
+    looked at.
     """
 
     deactivated: tuple[tuple[NamedPerson, ChangeRecord], ...] = ()
@@ -74,6 +75,7 @@ async def settle_looks(
     again: list[NamedPerson] = []
     left: list[NamedPerson] = []
     deactivated: list[tuple[NamedPerson, ChangeRecord]] = []
+    unproven = 0
     for look in looks:
         named, record = look.named, made.get(look.named.person)
         pause = _pause_before_next(look, record)
@@ -87,9 +89,9 @@ async def settle_looks(
             # Also those who are entitled: the event is about something else than leaving, such as a new name. And those
             # whose deactivation failed each time: only a run over everyone tries it again.
             left.append(named)
+            unproven += look.standing is Standing.UNKNOWN and not look.is_conclusive
     await state.record_look(again)
     await state.end_named([*ended, *left])
-    unproven = sum(look.standing is Standing.UNKNOWN and not look.is_conclusive for look in looks)
     return Settled(tuple(deactivated), tuple(left), unproven)
 
 

@@ -404,3 +404,9 @@ async def test_people_who_can_not_be_judged_are_shown_until_they_can(world: Worl
 
     world.feeds.on_settled("latam", Settled())
     assert world.feeds.statuses[ONE].unlooked == {}
+
+    world.feeds.on_settled("latam", Settled(unproven=1))
+    await world.tick()
+    assert world.feeds.statuses[ONE].unlooked != {}
+    await world.tick(timedelta(hours=1))
+    assert world.feeds.statuses[ONE].unlooked == {}
