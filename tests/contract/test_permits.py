@@ -211,7 +211,6 @@ async def test_no_window_holds_more_than_the_budget_with_clocks_an_hour_apart(po
         assert most_in_a_window(arrivals, 0.8) <= 24
 
 
-@pytest.mark.no_cover
 @pytest.mark.parametrize(("mode", "size"), [("transaction", 1), ("transaction", 2), ("session", 8)])
 async def test_budget_holds_through_a_pooler(mode: str, size: int, postgres_server: str) -> None:
     with pooled(new_postgres_state(postgres_server), mode, size) as url:

@@ -18,9 +18,6 @@ from agent.errors import ExitCode
 from agent.settings.merge import merge_trees
 from tests.integration.test_helm_chart import CHART, KUBERNETES, LEAST, NAMESPACE, POSTGRES, RELEASE, pod, rendered
 
-# Other tests reach the same lines, and the tracer would make these take twice the time.
-pytestmark = pytest.mark.no_cover
-
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?")
 ALIKE = ("emea.north", "emea-north", "emea_north", "Emea-North", "Emea.North")
 LONG = tuple(

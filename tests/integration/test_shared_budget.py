@@ -23,9 +23,6 @@ from connectors.http import ApiClient, RequestLimits, SendLimit
 from tests.integration.budget_settings import REQUESTS, WINDOW_SECONDS, budget_settings
 from tests.migrated_state import new_postgres_state, new_sqlite_state
 
-# Other tests reach the same lines.
-pytestmark = pytest.mark.no_cover
-
 WITHIN_SECONDS = 120
 PROCESSES, EACH, KILLED_AFTER = 4, 15, 6
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
