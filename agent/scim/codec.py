@@ -15,7 +15,10 @@ import orjson
 from agent.model import Member
 from connectors.base import IncompleteRead
 
-__all__ = ["Page", "attribute", "full_name", "member_from_json", "page_from_json", "scim_type"]
+__all__ = ["Page", "attribute", "full_name", "member_from_json", "page_from_json", "scim_type", "writable_attributes"]
+
+READ_ONLY_ATTRIBUTES = frozenset({"meta", "groups"})
+"""Set by the server (RFC 7643, sections 3.1 and 4.1.2); some servers refuse requests that have them."""
 
 BOOLEAN_WORDS = {"true": True, "false": False, "1": True, "0": False}
 
@@ -48,6 +51,11 @@ def attribute(resource: Mapping[str, object], name: str) -> object:
     return None
 
 
+def writable_attributes(resource: Mapping[str, object]) -> dict[str, object]:
+    """Return the attributes of *resource* without those that only the server sets."""
+    return {key: value for key, value in resource.items() if key.lower() not in READ_ONLY_ATTRIBUTES}
+
+
 def page_from_json(document: object, who: str, label: str = "") -> Page:
     """Parse a ListResponse. Raises `IncompleteRead`, with *label* of the response, when *document* is not one."""
     if not isinstance(document, dict):
@@ -78,7 +86,7 @@ def member_from_json(row: object) -> Member | None:
         return None
     try:
         # Copied, because orjson keeps 4 KiB for each (measured: 440 MB against 100 for 100,000 members).
-        resource = memoryview(orjson.dumps(row)).tobytes()
+        resource = memoryview(orjson.dumps(writable_attributes(row))).tobytes()
     except TypeError:  # nested deeper than a resource can be
         return None
     name = attribute(row, "name")

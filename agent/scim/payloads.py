@@ -6,15 +6,12 @@ import orjson
 
 from agent.model import Fields, Member
 from agent.model.email import is_same_name, normalize
-from agent.scim.codec import attribute, full_name
+from agent.scim.codec import attribute, full_name, writable_attributes
 
 __all__ = ["PATCH_SCHEMA", "create_payload", "has_display_name", "patch_payload", "replace_payload"]
 
 USER_SCHEMA = "urn:ietf:params:scim:schemas:core:2.0:User"
 PATCH_SCHEMA = "urn:ietf:params:scim:api:messages:2.0:PatchOp"
-READ_ONLY_ATTRIBUTES = frozenset({"meta", "groups"})
-"""Set by the server (RFC 7643, sections 3.1 and 4.1.2); some servers refuse requests that have them."""
-
 Json = dict[str, object]
 
 
@@ -65,8 +62,7 @@ def has_display_name(member: Member) -> bool:
 
 
 def _writable_resource(member: Member) -> Json:
-    resource: Json = orjson.loads(member.resource)
-    return {key: value for key, value in resource.items() if key.lower() not in READ_ONLY_ATTRIBUTES}
+    return writable_attributes(orjson.loads(member.resource))
 
 
 def _set_attribute(resource: Json, name: str, value: object) -> None:

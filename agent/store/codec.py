@@ -107,18 +107,22 @@ def last_seen_to_bytes(members: Iterable[LastSeen]) -> bytes:
     return zlib.compress(orjson.dumps(rows))
 
 
-def last_seen_from_bytes(stored: bytes) -> tuple[LastSeen, ...]:
+def last_seen_from_bytes(stored: bytes, links: Iterable[Link] = ()) -> tuple[LastSeen, ...]:
+    """Return the stored members; with the ids in *links* as the same objects, where they are the same."""
+    known = {link.scim_id: link for link in links}
     members: list[Any] = orjson.loads(zlib.decompress(stored))
     known_groups: dict[tuple[str, ...], tuple[str, ...]] = {}
     # In place, so that no row is in memory twice; the connector and the groups are the same in most of them.
     for index, (scim_id, email, name, active, person, groups) in enumerate(members):
         named = tuple(groups)
+        key = PersonKey(sys.intern(person[0]), person[1]) if person else None
+        link = known.get(scim_id)
         members[index] = LastSeen(
-            scim_id=scim_id,
+            scim_id=link.scim_id if link else scim_id,
             email=email,
             display_name=name,
             active=active,
-            person=PersonKey(sys.intern(person[0]), person[1]) if person else None,
+            person=link.person if link and link.person == key else key,
             groups=known_groups.setdefault(named, named),
         )
     return tuple(members)

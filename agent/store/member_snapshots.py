@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, insert, or_, select
 
-from agent.model import Kind, LastSeen
+from agent.model import Kind, LastSeen, Link
 from agent.model.run import MemberHistory, Outcome
 from agent.store import targets
 from agent.store.codec import from_micros, last_seen_from_bytes, last_seen_to_bytes, to_micros
@@ -34,8 +34,13 @@ def record_last_seen(
         connection.execute(insert(left_members).values(**values))
 
 
-def load_latest(connection: Connection, workspace: str) -> tuple[datetime, tuple[LastSeen, ...]] | None:
-    """Return time and members of the last run over the current target of the key; None before the first."""
+def load_latest(
+    connection: Connection, workspace: str, links: Sequence[Link] = ()
+) -> tuple[datetime, tuple[LastSeen, ...]] | None:
+    """Return time and members of the last run over the current target of the key; None before the first.
+
+    The members share the ids in *links*.
+    """
     newest = (
         select(left_members.c.taken_at, left_members.c.members)
         .where(left_members.c.workspace == workspace)
@@ -47,7 +52,7 @@ def load_latest(connection: Connection, workspace: str) -> tuple[datetime, tuple
         is_known = or_(runs.c.target == known, runs.c.target.is_(None))
         newest = newest.join(runs, runs.c.id == left_members.c.run_id).where(is_known)
     row = connection.execute(newest).first()
-    return None if row is None else (from_micros(row.taken_at), last_seen_from_bytes(row.members))
+    return None if row is None else (from_micros(row.taken_at), last_seen_from_bytes(row.members, links))
 
 
 def load_last_seen(

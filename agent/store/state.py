@@ -245,7 +245,7 @@ class SqlState:
             known = workspace_memory.load_memory(connection, workspace)
             now = self._now()
             creates = change_journal.load_unconfirmed_creates(connection, workspace, now)
-            left_at, left = member_snapshots.load_latest(connection, workspace) or (None, None)
+            left_at, left = member_snapshots.load_latest(connection, workspace, known.links) or (None, None)
             written = change_journal.written(connection, workspace, now, left_at)
             return replace(known, unconfirmed_creates=creates, last_seen=left, written=written)
 
