@@ -36,9 +36,10 @@ class Company:
     The first *new_count* people are not members yet; the first *renamed_count* members have another name.
     """
 
-    def __init__(self, size: int, new_count: int, renamed_count: int) -> None:
-        self.users = [_okta_user(number) for number in range(size)]
-        self.app_users = [_okta_app_user(number, self.users[number]) for number in range(size)]
+    def __init__(self, size: int, new_count: int, renamed_count: int, *, has_people: bool = True) -> None:
+        people = range(size if has_people else 0)
+        self.users = [_okta_user(number) for number in people]
+        self.app_users = [_okta_app_user(number, self.users[number]) for number in people]
         self.group_users = [self.users[number::GROUPS] for number in range(GROUPS)]
         self.members = [
             _member(number, "Former" if number - new_count < renamed_count else "Person")
@@ -272,8 +273,10 @@ def main() -> None:
     parser.add_argument("--new", type=int, default=0, help="how many are assigned and are not members yet")
     parser.add_argument("--renamed", type=int, default=0, help="how many members have another name than their person")
     parser.add_argument("--write-delay", type=float, default=0, metavar="SECONDS", help="how long a write takes")
+    parser.add_argument("--members-only", action="store_true", help="serve no people of Okta")
     options = parser.parse_args()
-    asyncio.run(serve(Company(options.size, options.new, options.renamed), options.write_delay))
+    company = Company(options.size, options.new, options.renamed, has_people=not options.members_only)
+    asyncio.run(serve(company, options.write_delay))
 
 
 if __name__ == "__main__":

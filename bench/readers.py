@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -56,6 +57,8 @@ def list_members_by_agent(port: int) -> int:
 
 
 def read_okta_by_sdk(port: int) -> int:
+    # The SDK takes it from the environment only.
+    os.environ["OKTA_TESTING_TESTINGDISABLEHTTPSCHECK"] = "true"
     from okta.client import Client
     from okta.http_client import HTTPClient
 
@@ -90,7 +93,6 @@ def read_okta_by_sdk(port: int) -> int:
             "httpClient": LinkKeepingClient,
             "cache": {"enabled": False},
             "logging": {"enabled": False},
-            "testing": {"testingDisableHttpsCheck": True},
         }
         async with Client(settings) as client:
             await client.get_application(APP_ID)

@@ -186,7 +186,7 @@ def measure_readers(size: int, repeat: int) -> str:
 
 
 def measure_listing(size: int) -> str:
-    with run_server(size) as server:
+    with run_server(size, "--members-only") as server:
         costs = {"floor": server.bare("read-workspace"), "agent": server.reader("members-by-agent")}
     rows = [
         [name, f"{cost.cpu:.2f}", f"{cost.cpu / costs['floor'].cpu:.2f}", f"{cost.requests:,}", f"{cost.memory:.0f}"]
