@@ -34,6 +34,7 @@ Sample = tuple[tuple[str, ...], float]
 SCRAPE_GAUGES: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "pigment_sync_config_loaded_timestamp_seconds": ("Time at which the active configuration was loaded.", ()),
     "pigment_sync_started_timestamp_seconds": ("Time at which the daemon started.", ()),
+    "pigment_sync_replica_info": ("The daemon that answers this scrape, by its host's or Pod's name.", ("replica",)),
     "pigment_sync_ready": ("1 if /readyz succeeds.", ()),
     "pigment_sync_state_up": ("1 if the state could be read and written at this scrape.", ()),
     "pigment_sync_budget_left": ("Remaining requests of the busiest Pigment host.", ()),

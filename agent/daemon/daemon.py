@@ -21,6 +21,7 @@ from agent.daemon.interface import (
     ManualRunRequest,
     NotFound,
     RenameDecision,
+    Replica,
     StaleLinks,
     WorkspaceStatus,
 )
@@ -215,6 +216,14 @@ class Daemon:
 
     async def load_active_runs(self) -> tuple[ActiveRun, ...]:
         return await self._dispatcher.load_active_runs()
+
+    @property
+    def replicas(self) -> tuple[Replica, ...]:
+        own = replace(self._presence.own, seen_at=self._clock.now())
+        return tuple(
+            Replica(each, self._dispatcher.workspaces_of(each.id), is_this=each is own)
+            for each in (own, *self._presence.others)
+        )
 
     @property
     def stopped_ticks(self) -> tuple[Job, ...]:

@@ -174,6 +174,12 @@ class Dispatcher:
         """Ticks that no daemon continues, as last seen."""
         return () if self.board is None else self.board.stopped
 
+    def workspaces_of(self, replica: str) -> tuple[str, ...]:
+        """Return the workspaces whose jobs the daemon *replica* holds, as last seen."""
+        jobs = self.board.jobs if self.board is not None else ()
+        held = [job for job in jobs if job.replica == replica and job.is_claimed]
+        return tuple(sorted({name for job in held for name in job.run_ids}))
+
     async def load_active_runs(self) -> tuple[ActiveRun, ...]:
         """Return the runs that wait or are running in any daemon of the state now. Raises `StateError`."""
         return self._merged(await self.state.load_job_board())

@@ -32,6 +32,7 @@ __all__ = [
     "ManualRunRequest",
     "NotFound",
     "RenameDecision",
+    "Replica",
     "StaleLinks",
     "TooManyRequests",
     "WorkspaceStatus",
@@ -124,6 +125,15 @@ class FeedState(StrEnum):
     FAILING = "failing"
     SILENT = "silent"
     """Not polled for long, and no poll has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """A daemon of the state, and the workspaces that it works on. *is_this* is the one that answers."""
+
+    daemon: DaemonRecord
+    workspaces: tuple[str, ...]
+    is_this: bool
 
 
 @dataclass(slots=True)
@@ -301,6 +311,11 @@ class DaemonApi(Protocol):
     @property
     def other_daemons(self) -> tuple[DaemonRecord, ...]:
         """Other daemons that use the same state, as last seen."""
+        ...
+
+    @property
+    def replicas(self) -> Sequence[Replica]:
+        """This daemon, and the others that use the same state, as last seen."""
         ...
 
     @property

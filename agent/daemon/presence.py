@@ -43,7 +43,7 @@ class Presence:
 
     def __init__(self, state: State, own: DaemonRecord, beat_seconds: float = BEAT_SECONDS) -> None:
         self._state = state
-        self._own = own
+        self.own = own
         self._beat_seconds = beat_seconds
         self._beating: asyncio.Task[None] | None = None
         self._has_failed = False
@@ -63,7 +63,7 @@ class Presence:
         self._beating.cancel()
         await asyncio.wait({self._beating})
         with suppress(TimeoutError, StateError):
-            await asyncio.wait_for(self._state.forget_daemon(self._own.id), STOP_SECONDS)
+            await asyncio.wait_for(self._state.forget_daemon(self.own.id), STOP_SECONDS)
 
     async def look(self) -> None:
         """Record a sign of life and look for others now."""
@@ -76,7 +76,7 @@ class Presence:
 
     async def _beat(self) -> None:
         try:
-            await self._state.record_daemon(self._own)
+            await self._state.record_daemon(self.own)
             found = await self._state.load_daemons()
         except StateError as error:
             if not self._has_failed:
@@ -84,7 +84,7 @@ class Presence:
             self._has_failed = True
             return
         self._has_failed = False
-        others = tuple(each for each in found if each.id != self._own.id)
+        others = tuple(each for each in found if each.id != self.own.id)
         known = {each.id for each in self.others}
         for each in others:
             if each.id not in known:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from importlib.metadata import version
 
@@ -44,6 +44,7 @@ class ScrapeData:
     reports: tuple[ReportState, ...] = ()
     comparisons: tuple[Verification, ...] = ()
     is_state_up: bool = False
+    replica: str = ""
 
 
 def routes(daemon: DaemonApi, metrics: Metrics, timeout_seconds: float = STATE_TIMEOUT_SECONDS) -> list[Route]:
@@ -63,7 +64,8 @@ def routes(daemon: DaemonApi, metrics: Metrics, timeout_seconds: float = STATE_T
     async def scrape(_: Request) -> Response:
         # No await between setting and rendering, or two scrapes at once would mix.
         metrics.set_workspaces(daemon.workspace_names)
-        metrics.set_gauges(_samples(await _collect_scrape_data(daemon, timeout_seconds)))
+        name = next((each.daemon.host for each in daemon.replicas if each.is_this), "")
+        metrics.set_gauges(_samples(replace(await _collect_scrape_data(daemon, timeout_seconds), replica=name)))
         return Response(metrics.render(), headers={"Content-Type": CONTENT_TYPE})
 
     return [
@@ -117,6 +119,7 @@ async def _collect_scrape_data(daemon: DaemonApi, timeout_seconds: float) -> Scr
 def _samples(seen: ScrapeData) -> Samples:
     samples: Samples = {
         "pigment_sync_build_info": [((version("pigment-sync"), platform.python_version()), 1)],
+        "pigment_sync_replica_info": [((seen.replica,), 1)],
         "pigment_sync_state_up": [((), float(seen.is_state_up))],
         "pigment_sync_ready": [((), float(seen.health is not None and not seen.health.problems))],
         "pigment_sync_ongoing_runs": [((name,), count) for name, count in seen.active_run_counts.items()],

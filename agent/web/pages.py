@@ -126,7 +126,7 @@ class Pages:
             cards=worst_first(cards),
             fleet=fleet,
             health=health,
-            others=daemon.other_daemons,
+            replicas=daemon.replicas,
             feeds=daemon.feeds,
             stopped_ticks=daemon.stopped_ticks,
         )

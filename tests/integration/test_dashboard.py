@@ -17,6 +17,7 @@ from tests.programs import require
 NOT_SHOWN: dict[str, str] = {
     "pigment_sync_compare_differences": "a comparison is made by hand, and its result is on the page and in `check`",
     "pigment_sync_compare_timestamp_seconds": "as above",
+    "pigment_sync_replica_info": "names the daemon that was scraped; the page lists all",
     "pigment_sync_stopped_ticks": "the page shows a stopped tick",
     "pigment_sync_takeovers": "only where several daemons run",
 }

@@ -20,6 +20,7 @@ from agent.daemon.interface import (
     LinkDecision,
     ManualRunRequest,
     RenameDecision,
+    Replica,
     WorkspaceStatus,
 )
 from agent.delivery.service import ReportState
@@ -69,6 +70,7 @@ class FakeDaemonApi:
     other_daemons: tuple[DaemonRecord, ...] = ()
     feeds: tuple[FeedStatus, ...] = ()
     stopped_ticks: tuple[Job, ...] = ()
+    replicas: tuple[Replica, ...] = ()
 
     async def load_active_runs(self) -> tuple[ActiveRun, ...]:
         return self.active_runs

@@ -191,6 +191,20 @@ def test_probes_ask_for_what_the_daemon_answers() -> None:
     assert set(probed.values()) <= PROBE_PATHS
 
 
+def test_replicas_prefer_different_nodes_unless_an_affinity_is_set() -> None:
+    (term,) = pod(rendered(merge_trees(merge_trees(LEAST, POSTGRES), {"replicas": 2})))["affinity"]["podAntiAffinity"][
+        "preferredDuringSchedulingIgnoredDuringExecution"
+    ]
+    selected = rendered(merge_trees(merge_trees(LEAST, POSTGRES), {"replicas": 2}))["Deployment"]["spec"]["selector"][
+        "matchLabels"
+    ]
+    assert term["podAffinityTerm"]["labelSelector"]["matchLabels"] == selected
+    assert term["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
+    assert "affinity" not in pod(rendered(merge_trees(LEAST, POSTGRES)))
+    own = {"nodeAffinity": {}}
+    assert pod(rendered(merge_trees(merge_trees(LEAST, POSTGRES), {"replicas": 2, "affinity": own})))["affinity"] == own
+
+
 def test_one_volume_is_never_held_by_two_pods() -> None:
     assert rendered(LEAST)["Deployment"]["spec"]["strategy"] == {"type": "Recreate"}
     spec = rendered(SETS["cronjob"])["CronJob"]["spec"]

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from structlog.testing import capture_logs
 
+from agent.daemon.interface import Replica
 from agent.daemon.presence import Presence, daemon_phrase, own_record
 from agent.errors import StateError
 from agent.model.daemon import DaemonRecord
@@ -95,8 +96,13 @@ async def test_line_at_a_terminal_names_the_other_daemons() -> None:
 
 
 async def test_page_names_the_other_daemons(visitor: Visitor, daemon: PageDaemon) -> None:
-    assert "Another daemon" not in await visitor.read("/")
-    daemon.other_daemons = (OTHER,)
+    own = Replica(own_record(NOW, "0.1.0"), (), is_this=True)
+    daemon.replicas = (own,)
+    assert "share this state" not in await visitor.read("/")
+    daemon.replicas = (own, Replica(replace(OTHER, seen_at=NOW), ("latam", "emea"), is_this=False))
     shown = await visitor.read("/")
-    assert "Another daemon uses this state: pid 7 on <host>-b , release 0.2.0, started" in shown
+    assert "2 daemons share this state." in shown
+    assert f"pid {own.daemon.pid} (this one): release 0.1.0, last sign of life not recorded yet. Idle." in shown
+    assert "<host>-b , pid 7: release 0.2.0, last sign of life" in shown
+    assert "Works on latam, emea." in shown
     assert "<host>-b" not in (await visitor.client.get("/")).text

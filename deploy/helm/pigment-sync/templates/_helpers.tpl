@@ -164,6 +164,18 @@ tolerations: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.affinity }}
 affinity: {{- toYaml . | nindent 2 }}
+{{- else }}
+{{- if and (eq .Values.mode "daemon") (gt (int .Values.replicas) 1) }}
+# A node that is lost must not take all replicas along.
+affinity:
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: kubernetes.io/hostname
+          labelSelector:
+            matchLabels: {{- include "pigment-sync.selector" . | nindent 14 }}
+{{- end }}
 {{- end }}
 {{- with .Values.topologySpreadConstraints }}
 topologySpreadConstraints: {{- toYaml . | nindent 2 }}
