@@ -201,7 +201,7 @@ def test_replicas_prefer_different_nodes_unless_an_affinity_is_set() -> None:
     assert term["podAffinityTerm"]["labelSelector"]["matchLabels"] == selected
     assert term["podAffinityTerm"]["topologyKey"] == "kubernetes.io/hostname"
     assert "affinity" not in pod(rendered(merge_trees(LEAST, POSTGRES)))
-    own = {"nodeAffinity": {}}
+    own: dict[str, Any] = {"nodeAffinity": {}}
     assert pod(rendered(merge_trees(merge_trees(LEAST, POSTGRES), {"replicas": 2, "affinity": own})))["affinity"] == own
 
 
