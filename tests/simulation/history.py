@@ -327,7 +327,9 @@ class History:
         work: Awaitable[list[RunResult]] | None = None,
     ) -> list[RunResult] | None:
         """Run once, or do *work* that is a run; None when the process did not come to its end."""
-        by_hand, was_failing = self.world.by_hand, bool(self.world.failing)
+        sites = [site for name, site in agent.read_sites.items() if not names or name in names]
+        read = {source.connector for site in sites for source in site.policy.sources}
+        by_hand, was_failing = self.world.by_hand, bool(self.world.failing & read)
         written = self.written()
         was_calm = not self.others and not self.world.is_moving
         results = await self.alive(agent, work or agent.sync.run(names, order or RunRequest(Trigger.SYNC)))
