@@ -231,7 +231,8 @@ def main(words: Sequence[str] | None = None, start: Start = start_python) -> int
             print(
                 f"{name} sync: {options.workspaces} workspaces of {len(world.emails())} people, "
                 f"{options.parallel} processes at a time, in {seconds:.0f} s; {sent} requests; "
-                f"exit codes {dict(codes)}; not in sync: {len(different)}"
+                f"exit codes {dict(codes)}; not in sync: {len(different)}",
+                flush=True,
             )
         most = world.most_in_a_window(options.seconds)
         print(f"budget {options.requests} in {options.seconds:g} s: at most {most} in any window")
