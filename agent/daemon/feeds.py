@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -32,11 +32,18 @@ OFF_AFTER_REFUSAL = timedelta(hours=1)
 """How long a feed without its permission is left alone."""
 RUN_PAUSE = timedelta(seconds=10)
 """How long after a feed run of a workspace the next one may begin."""
+LONGEST_RUN_PAUSE = timedelta(minutes=2)
+"""While no one can be looked at, the pause doubles up to this: each feed run is a run of the journal."""
+MAX_DOUBLED = 8
+MAX_TRIES = 3
+"""Runs over everyone that are started early for one hint. If none of them is complete, the schedule goes on."""
 RUNS_SEARCHED = 20
+MAX_RUNS = 500
 SHOWN_FOR = timedelta(days=1)
 """The page shows lags and missed leavers of so long."""
 UNLOOKED_SHOWN_FOR = timedelta(hours=1)
 WHOLE_TRIGGERS = frozenset({Trigger.SCHEDULE, Trigger.SYNC, Trigger.APPLY, Trigger.API, Trigger.PAGE})
+EPOCH = datetime.fromtimestamp(0, UTC)
 COMPLETE = frozenset({RunStatus.DONE, RunStatus.HELD})
 MAX_CAUSES = 5
 UNPROVEN_HINT = (
@@ -72,6 +79,19 @@ class _NoFeedObserver:
 NO_FEED_OBSERVER = _NoFeedObserver()
 
 
+@dataclass(slots=True)
+class _Wanted:
+    """A run over everyone that the feed asks for. One that is complete and began after *since* ends the wish.
+
+    *tries* were started so far, and the next one not before *not_before*, by `Clock.elapsed`.
+    """
+
+    why: str
+    since: datetime
+    tries: int = 0
+    not_before: float = 0.0
+
+
 class StartRun(Protocol):
     """Start a run over one workspace. Returns once it is accepted."""
 
@@ -97,7 +117,8 @@ class DaemonFeeds:
     _due: dict[str, float] = field(default_factory=dict)
     _not_before: dict[str, float] = field(default_factory=dict)
     _unlooked_since: dict[str, float] = field(default_factory=dict)
-    _wanted: dict[str, str] = field(default_factory=dict)
+    _failures: dict[str, int] = field(default_factory=dict)
+    _wanted: dict[str, _Wanted] = field(default_factory=dict)
 
     async def run_due(self) -> None:
         """Poll the feeds that are due, and start the runs that are. Failures are logged and shown."""
@@ -122,8 +143,22 @@ class DaemonFeeds:
                 # Until the next poll loads them.
                 status.lags = [*status.lags, lag.seconds]
         self._show_unlooked(workspace, settled)
+        if settled.failure:
+            failures = self._failures[workspace] = self._failures.get(workspace, 0) + 1
+            pause = min(RUN_PAUSE * 2 ** min(failures, MAX_DOUBLED), LONGEST_RUN_PAUSE)
+            self._not_before[workspace] = self.clock.elapsed() + pause.total_seconds()
+        else:
+            self._failures.pop(workspace, None)
         if settled.left_to_run:
-            self._wanted.setdefault(workspace, f"a person whom the feed named ({settled.left_to_run[0].word})")
+            self._want(workspace, f"a person whom the feed named ({settled.left_to_run[0].word})")
+
+    def _want(self, workspace: str, why: str) -> None:
+        """Ask for a run over everyone that begins from now on."""
+        waiting, now = self._wanted.get(workspace), self.clock.now()
+        if waiting is None or waiting.tries:
+            self._wanted[workspace] = _Wanted(why, now)
+        else:
+            waiting.since = now
 
     def _show_unlooked(self, workspace: str, settled: Settled) -> None:
         why = settled.failure
@@ -160,8 +195,19 @@ class DaemonFeeds:
             for name, each in settings.connectors.items()
         }
         self._pollers = await self._stack.enter_async_context(self.open_pollers(settings))
+        if self._opened_for is None:
+            await self._want_interrupted()
         self._opened_for, self._due = self.config.loaded_at, {}
         self.observer.set_feeds({each.connector: self._workspaces_of(each.connector) for each in self._pollers})
+
+    async def _want_interrupted(self) -> None:
+        """Ask for the runs that a process before this one may have ended without: only it knew what it had to start."""
+        for connector in [each.connector for each in self._pollers]:
+            for name in self._workspaces_of(connector):
+                read_at = (await self.state.load_feed_reads(name)).get(connector, EPOCH)
+                announced = await self.state.load_announcements(name, read_at)
+                if any(person.connector == connector for person in announced):
+                    self._want(name, "the feed named people before this daemon started")
 
     def _workspaces_of(self, connector: str) -> list[str]:
         return [
@@ -207,7 +253,7 @@ class DaemonFeeds:
         status.problem, status.polled_at = "", result.polled_at
         self.observer.record_poll(connector, result)
         for name, why in result.whole_runs.items():
-            self._wanted.setdefault(name, why)
+            self._want(name, why)
         # A run over everyone has decided about them since, if the feed has not.
         limit = self.clock.elapsed() - UNLOOKED_SHOWN_FOR.total_seconds()
         status.unlooked = {name: why for name, why in status.unlooked.items() if self._unlooked_since[name] > limit}
@@ -259,18 +305,26 @@ class DaemonFeeds:
 
     async def _start_whole_runs(self) -> None:
         """Start the wanted runs over everyone, each at most once within the shortest `whole_run_every` of its feeds."""
-        now = self.clock.now()
-        for name, why in list(self._wanted.items()):
+        now, elapsed = self.clock.now(), self.clock.elapsed()
+        for name, wanted in list(self._wanted.items()):
             policy = self.config.policies.get(name)
-            if policy is None:
+            if policy is None or policy.mode is Mode.DRY_RUN:
                 del self._wanted[name]
                 continue
-            # A run that began in the future shows that the clock was set back.
-            recent = now - self._pause_between(policy.sources), now
-            if self.is_active(name) or recent[0] < await self._last_whole_run(name) <= recent[1]:
+            if self.is_active(name) or wanted.not_before > elapsed:
                 continue
-            del self._wanted[name]
-            self.start_run(name, Trigger.SCHEDULE, f"Started early: {why}.")
+            pause = self._pause_between(policy.sources)
+            # A run that began in the future shows that the clock was set back.
+            runs = [run for run in await self._load_whole_runs(name, min(wanted.since, now - pause)) if run[0] <= now]
+            is_read = any(is_complete and started_at >= wanted.since for started_at, is_complete in runs)
+            if is_read or wanted.tries >= MAX_TRIES:
+                del self._wanted[name]
+                continue
+            if any(started_at > now - pause for started_at, _ in runs) or await self.state.load_pause(name) is not None:
+                continue
+            wanted.tries += 1
+            wanted.not_before = elapsed + pause.total_seconds()
+            self.start_run(name, Trigger.SCHEDULE, f"Started early: {wanted.why}.")
 
     def _pause_between(self, sources: Sequence[Source]) -> timedelta:
         pauses = [
@@ -280,10 +334,10 @@ class DaemonFeeds:
         ]
         return min(pauses, default=timedelta(minutes=5))
 
-    async def _last_whole_run(self, name: str) -> datetime:
-        runs = await self.state.load_runs([name], limit=RUNS_SEARCHED)
-        started = [run.started_at for run in runs if _is_whole(run)]
-        return max(started, default=datetime.min.replace(tzinfo=self.clock.now().tzinfo))
+    async def _load_whole_runs(self, name: str, since: datetime) -> list[tuple[datetime, bool]]:
+        """Return when runs over everyone since then began, and whether each was complete."""
+        runs = await self.state.load_runs([name], since, MAX_RUNS)
+        return [(run.started_at, run.status in COMPLETE) for run in runs if _is_whole(run)]
 
 
 def _is_whole(run: Run) -> bool:

@@ -22,7 +22,7 @@ from agent.engine.named_people import Settled
 from agent.errors import StateError
 from agent.metrics import Metrics
 from agent.model import Link
-from agent.model.run import RunStatus, Trigger
+from agent.model.run import Pause, RunStatus, Trigger
 from agent.settings.load import load
 from agent.settings.root import Settings
 from connectors.base import CredentialsRefused, IncompleteRead, PersonKey
@@ -410,3 +410,95 @@ async def test_people_who_can_not_be_judged_are_shown_until_they_can(world: Worl
     assert world.feeds.statuses[ONE].unlooked != {}
     await world.tick(timedelta(hours=1))
     assert world.feeds.statuses[ONE].unlooked == {}
+
+
+WIDE = FeedEvent("w1", "group.application_assignment.remove", NOW, apps=("0oa1",), is_wide=True)
+WHOLE_RUN_EVERY = timedelta(minutes=5)
+
+
+def end_run(world: World, number: int, status: RunStatus) -> None:
+    """Write the run over everyone that was just started into the journal."""
+    now = world.clock.now()
+    run = replace(a_run(f"r{number}", "latam"), trigger=Trigger.SCHEDULE, status=status, dry_run=False)
+    world.state.journal[run.id] = replace(run, started_at=now, finished_at=now)
+
+
+def whole_runs(world: World) -> int:
+    return sum(trigger is Trigger.SCHEDULE for _, trigger, _ in world.started)
+
+
+@pytest.mark.parametrize(("status", "runs"), [(RunStatus.INCOMPLETE, 3), (RunStatus.BUSY, 3), (RunStatus.DONE, 1)])
+async def test_run_that_a_feed_wants_is_started_again_until_it_has_read_everything(
+    world: World, status: RunStatus, runs: int
+) -> None:
+    world.one.events = [WIDE]
+    for number in range(6):
+        started = whole_runs(world)
+        await world.tick()
+        if whole_runs(world) > started:
+            end_run(world, number, status)
+        await world.tick()
+        world.clock.pass_time(WHOLE_RUN_EVERY)
+
+    assert whole_runs(world) == runs
+
+
+async def test_run_that_a_feed_wants_waits_while_its_workspace_is_paused(world: World) -> None:
+    await world.state.set_pause("latam", Pause(NOW, "ana@acme.com", "wait"))
+    world.one.events = [WIDE]
+    await world.tick()
+    assert world.started == []
+
+    await world.state.set_pause("latam", None)
+    await world.tick()
+    assert whole_runs(world) == 1
+
+
+@pytest.mark.parametrize(("people", "is_read"), [(4, False), (4, True), (0, False)])
+async def test_run_that_a_killed_daemon_would_have_started_is_started_by_the_next_one(
+    world: World, tmp_path: Path, people: int, is_read: bool
+) -> None:
+    names = [f"p{number}" for number in range(people)]
+    world.link(*names)
+    world.one.events = [replace(SUSPENDED, id=f"e-{each}", people=(each,)) for each in names]
+    await world.tick()
+    if is_read:
+        world.clock.pass_time(EVERY)
+        await find_leavers(world, *names)
+
+    following = World(tmp_path)
+    following.clock, following.state = world.clock, world.state
+    following.feeds.clock, following.feeds.state = world.clock, world.state
+    await following.tick()
+    await following.feeds.stop()
+
+    assert whole_runs(following) == (1 if people and not is_read else 0)
+
+
+async def test_feed_runs_that_can_look_at_no_one_become_rare(world: World) -> None:
+    world.link("ann")
+    world.one.events = [SUSPENDED]
+    for _ in range(120):
+        started = len(world.started)
+        await world.tick(timedelta(seconds=5))
+        if len(world.started) > started:
+            world.feeds.on_settled("latam", Settled(failure="The application can't be read."))
+    failed = len(world.started)
+    assert 4 < failed < 12, "within 10 minutes"
+
+    await world.tick(timedelta(minutes=2))
+    world.feeds.on_settled("latam", Settled())
+    await world.tick(timedelta(seconds=10))
+    assert len(world.started) == failed + 2
+
+
+async def test_run_over_everyone_counts_however_many_feed_runs_followed_it(world: World) -> None:
+    end_run(world, 0, RunStatus.DONE)
+    for number in range(1, 25):
+        end_run(world, number, RunStatus.DONE)
+        world.state.journal[f"r{number}"] = replace(world.state.journal[f"r{number}"], trigger=Trigger.FEED)
+    world.one.events = [WIDE]
+
+    await world.tick()
+
+    assert whole_runs(world) == 0

@@ -119,7 +119,11 @@ async def test_no_feed_run_starts_while_its_workspace_is_paused() -> None:
     feeds = DaemonFeeds(
         cast(
             ActiveConfig,
-            SimpleNamespace(settings=None, policies={name: _policy(name) for name in NAMES}, loaded_at=NOW),
+            SimpleNamespace(
+                settings=SimpleNamespace(connectors={OKTA.connector: SimpleNamespace(change_feed=None)}),
+                policies={name: _policy(name) for name in NAMES},
+                loaded_at=NOW,
+            ),
         ),
         cast(Any, state),
         _Clock(),
