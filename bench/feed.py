@@ -49,7 +49,7 @@ class Daemon:
     _ports: SimpleQueue[int] = field(default_factory=SimpleQueue)
 
     def read_log(self, copy: Path) -> None:
-        with copy.open("w", encoding="utf-8") as out:
+        with copy.open("w", buffering=1, encoding="utf-8") as out:
             for line in self.process.stderr or ():
                 out.write(line)
                 if line.startswith("{"):
