@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -41,11 +40,15 @@ Wait = tuple[float, float | None]
 
 @dataclass(slots=True)
 class Daemon:
-    """A `serve` process. *runs* has the runs over everyone: when each began and ended, None: it goes on."""
+    """A `serve` process. *runs* has the runs over everyone: when each began and ended, None: it goes on.
+
+    *by_feed* counts the deactivations of feed runs.
+    """
 
     process: subprocess.Popen[str]
     runs: dict[str, tuple[float, float | None]] = field(default_factory=dict)
     port: int = 0
+    by_feed: int = 0
     _ports: SimpleQueue[int] = field(default_factory=SimpleQueue)
 
     def read_log(self, copy: Path) -> None:
@@ -62,6 +65,8 @@ class Daemon:
                 self._ports.put(int(str(line["port"])))
             case "run.started" if line.get("trigger") != "feed":
                 self.runs[run] = (time.time(), None)
+            case "change.applied" if line.get("kind") == "deactivate" and run not in self.runs:
+                self.by_feed += line.get("outcome") == "done"
             case "run.finished" if run in self.runs:
                 self.runs[run] = (self.runs[run][0], time.time())
 
@@ -226,10 +231,9 @@ def measure(options: argparse.Namespace, folder: Path) -> int:
                 sandbox.call("take_group_off")
             let_people_leave(sandbox, kinds, options)
             waits = wait_for_all(sandbox, daemon, options.patience)
-            metrics = daemon.metrics()
         rows = make_rows(waits, daemon)
         wrongful = cast("list[str]", sandbox.call("wrongful"))
-    _print_rows(rows, wrongful, metrics, daemon)
+    _print_rows(rows, wrongful, daemon)
     if options.save:
         with options.save.open("a", encoding="utf-8") as out:
             for row in rows:
@@ -238,16 +242,15 @@ def measure(options: argparse.Namespace, folder: Path) -> int:
     return 1 if wrongful else 0
 
 
-def _print_rows(rows: Sequence[Rows], wrongful: Sequence[str], metrics: str, daemon: Daemon) -> None:
+def _print_rows(rows: Sequence[Rows], wrongful: Sequence[str], daemon: Daemon) -> None:
     print(f"{'seconds to inactive':<22}{'no run over everyone':>30}{'one in progress':>30}")
     head = f"{'n':>5} {'median':>7} {'p95':>7} {'worst':>7}"
     print(f"{'':<22}{head:>30}{head:>30}  not yet")
     for row in rows:
         print(f"{row.kind:<22}{summary(row.seconds):>30}{summary(row.in_run):>30}{row.missing:>9}")
-    by_feed = sum(float(each) for each in re.findall(r"feed_lag_seconds_count\{[^}]*\} ([\d.]+)", metrics))
     lengths = [ended - began for began, ended in daemon.runs.values() if ended is not None]
     print(
-        f"deactivated by the feed: {by_feed:.0f}; runs over everyone: {len(daemon.runs)}, "
+        f"deactivated by feed runs: {daemon.by_feed}; runs over everyone: {len(daemon.runs)}, "
         f"{min(lengths, default=0):.0f} to {max(lengths, default=0):.0f} s; wrongful deactivations: {len(wrongful)}"
     )
 

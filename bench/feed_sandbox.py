@@ -184,7 +184,7 @@ class LeavingCompany:
             and (member := self.workspace.find_member(person.email)) is not None
             and member.active
         ]
-        return found[-number:]
+        return found[len(found) - number :] if len(found) >= number else found
 
     def _quit_groups(self, person: Person) -> None:
         for group in self.sandbox.company.groups_of(person):

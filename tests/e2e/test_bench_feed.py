@@ -23,7 +23,7 @@ def test_one_leaver_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[st
     row = json.loads(out.read_text("utf-8"))
     assert (row["kind"], row["missing"], row["wrongful"]) == ("suspended", 0, 0)
     assert [seconds > 0 for seconds in [*row["seconds"], *row["in_run"]]] == [True]
-    assert "deactivated by the feed: 1;" in capsys.readouterr().out
+    assert "deactivated by feed runs: 1;" in capsys.readouterr().out
 
 
 def test_deactivation_of_a_member_who_stays_is_wrongful() -> None:
