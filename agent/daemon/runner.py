@@ -51,6 +51,8 @@ __all__ = [
 log = structlog.get_logger()
 MAX_CONCURRENT = 4
 """Scheduled groups and requests that run at once; each limits its own workspaces."""
+FEED_RUN_SECONDS = 60.0
+"""How long a scheduled run waits for a feed run of this daemon. With many leavers, feed runs follow one another."""
 NEVER_STARTED = "The daemon was stopped before the run started."
 STOPPED = "The run was stopped."
 ALWAYS_BUSY = "Another run held the workspace for as long as this one waited."
@@ -152,7 +154,11 @@ class Runner:
         *claim* is that of the job that the run is for; None: it is for none.
         """
         now = self.clock.now()
-        accepted = replace(request, run_ids={name: request.run_ids.get(name) or new_run_id(now) for name in names})
+        accepted = replace(
+            request,
+            run_ids={name: request.run_ids.get(name) or new_run_id(now) for name in names},
+            wait_seconds=max(request.wait_seconds, self._feed_run_seconds(names, request.trigger)),
+        )
         runs = [
             ActiveRun(
                 run_id,
@@ -170,6 +176,11 @@ class Runner:
         body = self._run_to_end(names, accepted, shutdown, is_dry_run=is_dry_run, undone=undone, claim=claim)
         task = self.tasks.start(runs, body, shutdown)
         return dict(accepted.run_ids), task
+
+    def _feed_run_seconds(self, names: Sequence[str], trigger: Trigger) -> float:
+        """Return how long to wait for a feed run that holds one of the workspaces; no other one starts meanwhile."""
+        fed = {run.workspace for run in self.tasks.active_runs if run.trigger is Trigger.FEED}
+        return FEED_RUN_SECONDS if trigger is Trigger.SCHEDULE and not fed.isdisjoint(names) else 0.0
 
     def _is_dry_run(self, name: str) -> bool:
         return self.config.policies[name].mode is Mode.DRY_RUN
