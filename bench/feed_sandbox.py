@@ -24,6 +24,8 @@ __all__ = ["BURST_GROUP", "GROUP_OFF", "KINDS", "Lags", "RemoteSandbox", "open_s
 
 BURST_GROUP = "Pigment Burst"
 GROUP_OFF = "group-off"
+PREPARED_BEFORE = 3600.0
+"""Seconds since the preparation, for the feeds."""
 KINDS = {
     "okta": ("deactivated", "suspended", "deleted", "left-group"),
     "entra": ("deactivated", "deleted", "left-group"),
@@ -117,6 +119,9 @@ class LeavingCompany:
     def fill_burst_group(self, number: int) -> None:
         """Move *number* people into a group of their own, which gives the application."""
         company, people = self.sandbox.company, self._ordinary_people(number)
+        now = company.log.now
+        # A feed begins some minutes back: what is prepared here must not name anyone.
+        company.log.now = lambda: now() - PREPARED_BEFORE
         group = self.directory.add_group(BURST_GROUP)
         company.assign_group(self.app, group.id)
         for person in people:
@@ -125,6 +130,7 @@ class LeavingCompany:
                     company.quit(person, old.id)
             company.join(person, group.id)
             self._chosen.add(person.id)
+        company.log.now = now
 
     def choose(self, number: int) -> list[str]:
         """Return people whom nothing has happened to, and who have an active member."""
