@@ -66,10 +66,14 @@ class Standing(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class StandingFound:
-    """*found* is what `Connector.lookup` returns for the person, for the reason of a deactivation."""
+    """*found* is what `Connector.lookup` returns for the person, for the reason of a deactivation.
+
+    *counted* are the ids of the groups that count for the application as the same look read them, None: not given.
+    """
 
     standing: Standing
     found: LookupResult
+    counted: frozenset[str] | None = None
 
 
 class Feed(Protocol):

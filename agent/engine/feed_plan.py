@@ -28,7 +28,7 @@ from agent.model.feed import NamedPerson
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.report.document import plan_digest
-from connectors.base import PersonKey, Progress, ReadError
+from connectors.base import PersonKey, Progress, ReadError, Status
 from connectors.feed import Feed, Standing, StandingFound
 
 __all__ = ["FeedPlanner", "Look", "PendingDeactivations"]
@@ -113,7 +113,9 @@ class FeedPlanner:
         known = await self.state.load_targets()
         named = await self.state.load_named_people(policy.workspace, self.clock.now())
         links = {link.person: link for link in memory.links}
-        judged = [each for each in named if each.person in links and self._may_judge(each, policy, known)]
+        # An unconfirmed create may have made a second member of the same person.
+        known_people = links.keys() - {each.person for each in memory.unconfirmed_creates}
+        judged = [each for each in named if each.person in known_people and self._may_judge(each, policy, known)]
         looks.extend(Look(each, Standing.UNKNOWN, is_conclusive=True) for each in named if each not in judged)
         members = await self._read_members(workspace, [links[each.person] for each in judged])
         leavers = await self._find_leavers(policy, judged, links, members, looks)
@@ -178,6 +180,9 @@ class FeedPlanner:
             )
             for each in people:
                 look = found[each.person.id]
+                if look.standing is Standing.LEFT and _lost_by_group(links[each.person], look):
+                    looks.append(Look(each, Standing.UNKNOWN, is_conclusive=True))
+                    continue
                 is_left = look.standing is Standing.LEFT
                 looks.append(Look(each, look.standing, is_conclusive=_is_conclusive(self.feeds[connector], each, look)))
                 if is_left:
@@ -238,4 +243,16 @@ def _is_conclusive(feed: Feed, named: NamedPerson, look: StandingFound) -> bool:
 def _nearer(one: StandingFound, other: StandingFound) -> StandingFound:
     """Return which of two looks at one person counts: assigned by one application is assigned."""
     order = (Standing.ENTITLED, Standing.UNKNOWN, Standing.LEFT)
-    return min(one, other, key=lambda each: order.index(each.standing))
+    nearer = min(one, other, key=lambda each: order.index(each.standing))
+    is_known = one.counted is not None and other.counted is not None
+    return replace(nearer, counted=(one.counted or frozenset()) | (other.counted or frozenset()) if is_known else None)
+
+
+def _lost_by_group(link: Link, look: StandingFound) -> bool:
+    """Return whether an active person lost the assignment because a group of theirs no longer counts.
+
+    That concerns everyone in the group, so the guards of a run over everyone decide: the feed can't see them all.
+    """
+    if look.found.status is not Status.ACTIVE or look.counted is None:
+        return False
+    return not look.counted.issuperset(group.id for group in link.groups)

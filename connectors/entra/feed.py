@@ -220,7 +220,7 @@ class EntraFeed:
                 person: tasks.create_task(self._look_at_one(person, email, source, counted, individuals))
                 for person, email in people.items()
             }
-        standings = {person: task.result() for person, task in looks.items()}
+        standings = {person: replace(task.result(), counted=counted) for person, task in looks.items()}
         absent = [person for person, each in standings.items() if _is_absent(each)]
         shows_groups = any(each.found.groups and each.found.groups & counted for each in standings.values())
         if not absent or (

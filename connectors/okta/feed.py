@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import httpx
@@ -165,7 +166,7 @@ class OktaFeed:
                 person: tasks.create_task(self._look_at_one(person, email, source, counted))
                 for person, email in people.items()
             }
-        standings = {person: task.result() for person, task in looks.items()}
+        standings = {person: replace(task.result(), counted=counted) for person, task in looks.items()}
         if all(each.found.status is not Status.DELETED for each in standings.values()):
             return standings
         # With a narrowed role everyone would look deleted.

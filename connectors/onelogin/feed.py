@@ -221,7 +221,7 @@ class OneLoginFeed:
             looks = {
                 person: tasks.create_task(self._look_at_one(person, email, look)) for person, email in people.items()
             }
-        standings = {person: task.result() for person, task in looks.items()}
+        standings = {person: replace(task.result(), counted=look.counted) for person, task in looks.items()}
         if all(each.standing is not Standing.LEFT or _is_seen(each) for each in standings.values()):
             return standings
         # With a narrowed scope everyone would look deleted, or without any role.

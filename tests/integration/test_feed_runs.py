@@ -220,6 +220,24 @@ async def test_removed_group_and_newcomer_start_a_whole_run(sandbox: Sandbox, tm
         assert NAME in removed.whole_runs
 
 
+async def test_people_of_a_group_that_was_taken_off_the_application_are_left_to_the_guards(
+    sandbox: Sandbox, tmp_path: Path
+) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        (person, suspended) = await world.linked(2)
+        (group,) = [each.id for each in sandbox.company.groups_of(person) if each.id in world.app.groups]
+        sandbox.company.unassign_group(world.app, group)
+        sandbox.company.rename(person, "Another", "Name")
+        sandbox.company.suspend(suspended)
+        polled = await world.poll()
+
+        result = await world.feed_run()
+
+        assert NAME in polled.whole_runs
+        assert [normalize(record.change.email) for record in result.records] == [normalize(suspended.email)]
+        assert world.is_active(person)
+
+
 async def test_lost_cursor_starts_a_whole_run_and_names_no_one(sandbox: Sandbox, tmp_path: Path) -> None:
     async with open_world(sandbox, tmp_path) as world:
         sandbox.environment.okta.system_log.expire_cursors()
