@@ -156,6 +156,11 @@ class Applier:
             self._records.append(await self._record_skipped(seq, change, why, outcome))
         return self._result()
 
+    @property
+    def result_so_far(self) -> ApplyResult:
+        """Return the outcome of everything that was tried until now."""
+        return self._result()
+
     def _result(self, left: Sequence[tuple[int, Change]] = ()) -> ApplyResult:
         in_order = tuple(sorted(self._records, key=lambda record: record.seq))
         unrecorded = tuple(self._unrecorded)

@@ -303,14 +303,19 @@ class Sync:
         context = ReadOnlyWorkspace(each.policy, each.client)
         state, clock = self.planner.state, self.planner.clock
         taken_up = NamedInRun(state, clock, self.feed_planner, context, applier, each.run.started_at)
-        if request.is_for_everyone:
-            decision = await taken_up.before_writes(decision)
-        application = ReplanningApplier(
-            self.planner, context, applier, request, self.max_plan_age_seconds, each.read_at
-        )
-        applied, last = await application.apply(decision, approved, release)
-        if request.is_for_everyone:
-            applied = await taken_up.before_end(applied)
+        try:
+            if request.is_for_everyone:
+                decision = await taken_up.before_writes(decision)
+            application = ReplanningApplier(
+                self.planner, context, applier, request, self.max_plan_age_seconds, each.read_at
+            )
+            applied, last = await application.apply(decision, approved, release)
+            if request.is_for_everyone:
+                applied = await taken_up.before_end(applied)
+        except PigmentSyncError:
+            # The state was lost between two changes: the report must not leave out what was sent.
+            each.applied = applier.result_so_far
+            raise
         return applied, last
 
 

@@ -18,6 +18,7 @@ from agent.engine.feed_poll import FeedPoller, FeedScope, PollResult
 from agent.engine.named_people import LOOK_AGAIN_AFTER, settle_looks
 from agent.engine.request import RunRequest, RunResult
 from agent.engine.shutdown import GracefulShutdown
+from agent.errors import StateError
 from agent.model.email import normalize
 from agent.model.run import Outcome, RunStatus, Trigger
 from agent.ports.feeds import feed_lease_key
@@ -285,6 +286,22 @@ async def test_person_whom_a_whole_run_can_not_decide_about_stays_named_for_the_
 
         (named,) = await world.components.state.load_named_people(NAME)
         assert (named.person.id, world.is_active(person)) == (person.id, True)
+
+
+async def test_report_has_what_was_sent_before_the_state_was_lost(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        (person,) = await world.linked(1)
+        sandbox.company.suspend(person)
+        await world.poll()
+
+        async def lose_state(_people: object) -> None:
+            raise StateError("The state can't be reached.", "Run again.")
+
+        world.components.state.end_named = lose_state  # type: ignore[method-assign]  # the database is away from here on
+        result = await world.sync()
+
+        assert (result.status, world.is_active(person)) == (RunStatus.INTERRUPTED, False)
+        assert [record.change.kind.value for record in result.records] == ["deactivate"]
 
 
 async def test_whole_run_changes_nothing_of_who_left_after_it_read_them(sandbox: Sandbox, tmp_path: Path) -> None:
