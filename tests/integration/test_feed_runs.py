@@ -297,7 +297,7 @@ async def test_report_has_what_was_sent_before_the_state_was_lost(sandbox: Sandb
         async def lose_state(_people: object) -> None:
             raise StateError("The state can't be reached.", "Run again.")
 
-        world.components.state.end_named = lose_state  # type: ignore[method-assign]  # the database is away from here on
+        world.components.state.end_named = lose_state  # type: ignore[assignment,method-assign]  # the database is away
         result = await world.sync()
 
         assert (result.status, world.is_active(person)) == (RunStatus.INTERRUPTED, False)
