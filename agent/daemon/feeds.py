@@ -83,13 +83,15 @@ NO_FEED_OBSERVER = _NoFeedObserver()
 class _Wanted:
     """A run over everyone that the feed asks for. One that is complete and began after *since* ends the wish.
 
-    *tries* were started so far, and the next one not before *not_before*, by `Clock.elapsed`.
+    *tries* were started so far, and the next one not before *not_before*, by `Clock.elapsed`. *is_next*: a feed run was
+    started since the wish or the last try, so that this run comes before another feed run.
     """
 
     why: str
     since: datetime
     tries: int = 0
     not_before: float = 0.0
+    is_next: bool = False
 
 
 class StartRun(Protocol):
@@ -128,8 +130,10 @@ class DaemonFeeds:
             due = [each for each in self._pollers if self._due.get(each.connector, now) <= now]
             await asyncio.gather(*map(self._poll, due))
             if self._pollers:
+                # With many leavers there is always one to look at: without this no run over everyone would ever begin.
+                await self._start_whole_runs({name for name, wanted in self._wanted.items() if wanted.is_next})
                 await self._start_feed_runs()
-                await self._start_whole_runs()
+                await self._start_whole_runs(self._wanted)
         except (PigmentSyncError, ReadError) as error:
             log.warning("feed.failed", error=error.message)
 
@@ -301,12 +305,14 @@ class DaemonFeeds:
                 # It could write nothing, so it would look at the same people for as long as the pause lasts.
                 continue
             self._not_before[name] = elapsed + RUN_PAUSE.total_seconds()
+            if name in self._wanted:
+                self._wanted[name].is_next = True
             self.start_run(name, Trigger.FEED, "")
 
-    async def _start_whole_runs(self) -> None:
-        """Start the wanted runs over everyone, each at most once within the shortest `whole_run_every` of its feeds."""
+    async def _start_whole_runs(self, names: Collection[str]) -> None:
+        """Start the wanted runs over everyone of *names*, each at most once within the shortest `whole_run_every`."""
         now, elapsed = self.clock.now(), self.clock.elapsed()
-        for name, wanted in list(self._wanted.items()):
+        for name, wanted in [(name, self._wanted[name]) for name in list(names)]:
             policy = self.config.policies.get(name)
             if policy is None or policy.mode is Mode.DRY_RUN:
                 del self._wanted[name]
@@ -324,6 +330,7 @@ class DaemonFeeds:
                 continue
             wanted.tries += 1
             wanted.not_before = elapsed + pause.total_seconds()
+            wanted.is_next = False
             self.start_run(name, Trigger.SCHEDULE, f"Started early: {wanted.why}.")
 
     def _pause_between(self, sources: Sequence[Source]) -> timedelta:

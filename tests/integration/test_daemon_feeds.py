@@ -200,6 +200,24 @@ async def test_failure_outside_is_a_warning_with_its_next_step(world: World, fai
     assert world.feeds.statuses[ONE].problem.endswith((" Try again later.", " Start it."))
 
 
+async def test_run_over_everyone_is_not_put_off_for_as_long_as_people_leave(world: World) -> None:
+    """There is always one more to look at: after one feed run the run over everyone is next."""
+    active: set[str] = set()
+
+    def start(name: str, trigger: Trigger, reason: str) -> None:
+        world.started.append((name, trigger, reason))
+        active.add(name)
+
+    world.feeds.start_run, world.feeds.is_active = start, active.__contains__
+    world.link("ann", "bob")
+    for number in range(4):
+        world.one.events = [FeedEvent(f"e{number}", "application.lifecycle.update", NOW, people=("ann",), is_wide=True)]
+        await world.tick()
+        active.clear()
+
+    assert [trigger for _, trigger, _ in world.started][:2] == [Trigger.FEED, Trigger.SCHEDULE]
+
+
 async def test_refused_permission_is_tried_again_after_an_hour(world: World) -> None:
     world.one.failure = CredentialsRefused("okta.logs.read is not granted.", "Grant it.")
     await world.tick()
