@@ -21,6 +21,7 @@ from agent.engine.request import Decision, FleetLimit, planned_deactivations
 from agent.errors import PigmentSyncError
 from agent.guard.hold import apply_guards
 from agent.guard.results import GuardHistory
+from agent.guard.source_guards import groups_shrunk_by
 from agent.guard.target import check_workspace_target
 from agent.model import KnownTarget, Link, Member, Policy
 from agent.model.codes import GuardCode
@@ -119,9 +120,10 @@ class FeedPlanner:
         looks.extend(Look(each, Standing.UNKNOWN, is_conclusive=True) for each in named if each not in judged)
         members = await self._read_members(workspace, [links[each.person] for each in judged])
         leavers = await self._find_leavers(policy, judged, links, members, looks)
+        history = await self._load_history(policy, known, going)
+        leavers = _leave_shrinking_groups(leavers, memory.links, history, looks)
         guarded = await self.state.count_guarded(policy.workspace)
         unguarded = compute_feed_plan(leavers, memory, policy, guarded)
-        history = await self._load_history(policy, known, going)
         plan = apply_guards(unguarded, policy, history)
         plan = replace(plan, pause=await self.state.load_pause(policy.workspace))
         return Decision(
@@ -142,6 +144,7 @@ class FeedPlanner:
         recent[GuardCode.MAX_DEACTIVATIONS] |= going
         return GuardHistory(
             recent_changes=recent,
+            baselines=await self.state.load_baselines(name, now - BASELINE_WINDOW),
             contested_members=await self.state.load_contested_members(name, now - BASELINE_WINDOW),
             target_check=replace(check_workspace_target(policy, known), accepted_targets=()),
         )
@@ -246,6 +249,26 @@ def _nearer(one: StandingFound, other: StandingFound) -> StandingFound:
     nearer = min(one, other, key=lambda each: order.index(each.standing))
     is_known = one.counted is not None and other.counted is not None
     return replace(nearer, counted=(one.counted or frozenset()) | (other.counted or frozenset()) if is_known else None)
+
+
+def _leave_shrinking_groups(
+    leavers: Sequence[FeedLeaver], links: Sequence[Link], history: GuardHistory, looks: list[Look]
+) -> list[FeedLeaver]:
+    """Return *leavers* without the active ones of groups that lost too many within the hour.
+
+    Their looks then leave them to a run over everyone, whose guard sees the groups as they are.
+    """
+    absent = {each.link.scim_id for each in leavers if each.found.status is Status.ACTIVE}
+    gone = absent.union(history.recent_changes[GuardCode.MAX_DEACTIVATIONS])
+    shrunk = groups_shrunk_by(gone, links, history.baselines)
+    left = {
+        each.named
+        for each in leavers
+        if each.link.scim_id in absent
+        and any((each.link.person.connector, group.id) in shrunk for group in each.link.groups)
+    }
+    looks[:] = [replace(look, standing=Standing.UNKNOWN) if look.named in left else look for look in looks]
+    return [each for each in leavers if each.named not in left]
 
 
 def _lost_by_group(link: Link, look: StandingFound) -> bool:

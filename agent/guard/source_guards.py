@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Sequence
 
 from agent.guard.empty_groups import CONFIRMED_AFTER, GroupSightings
-from agent.guard.results import APPROVE_REMEDY, GuardHistory, GuardResult, format_times, is_deactivation, make_guard
-from agent.model import Change, Plan
+from agent.guard.results import (
+    APPROVE_REMEDY,
+    Baselines,
+    GuardHistory,
+    GuardResult,
+    format_times,
+    is_deactivation,
+    make_guard,
+)
+from agent.model import Change, ChangeSubject, Link, Plan
 from agent.model.codes import ChangeCode, GuardCode
 
-__all__ = ["source_guard_results"]
+__all__ = ["groups_shrunk_by", "source_guard_results"]
 
 # A group of fewer people at the baseline may shrink as it likes, and a larger one by half.
 MIN_GROUP_SIZE = 10
@@ -22,6 +31,20 @@ def source_guard_results(plan: Plan, changes: Sequence[Change], history: GuardHi
     yield from _empty_source_guard(plan, changes)
     yield from _group_emptied_guard(changes, history)
     yield from _group_shrink_guard(plan, changes, history)
+
+
+def groups_shrunk_by(
+    gone: Collection[ChangeSubject], links: Sequence[Link], baselines: Baselines
+) -> frozenset[tuple[str, str]]:
+    """Return the groups, as (connector, group id), that lose too many people if those whose members are *gone* left.
+
+    For a plan of a few people, which shows no group as a whole.
+    """
+    losses = Counter(
+        (link.person.connector, group.id) for link in links if link.scim_id in gone for group in link.groups
+    )
+    sizes = {key: baselines[key][1] for key in losses if key in baselines}
+    return frozenset(key for key, size in sizes.items() if size >= MIN_GROUP_SIZE and losses[key] > MAX_SHRINK * size)
 
 
 def _empty_source_guard(plan: Plan, changes: Sequence[Change]) -> Iterator[GuardResult]:

@@ -10,13 +10,15 @@ from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from agent.daemon.feeds import NO_FEED_OBSERVER, DaemonFeeds
 from agent.daemon.runner import ActiveConfig
 from agent.engine.feed_plan import FeedPlanner
 from agent.engine.feed_poll import FeedPoller
 from agent.engine.planner import ReadOnlyWorkspace
 from agent.engine.request import FleetLimit
-from agent.model import Link, Member, Policy
+from agent.model import GroupRef, Link, Member, Policy
 from agent.model.feed import NamedPerson
 from agent.model.run import Pause, Trigger
 from connectors.base import LookupResult, Source, Status, discard_progress
@@ -26,6 +28,7 @@ from tests.memory_state import MemoryState
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMES = ("latam", "apac")
+PLANNERS = GroupRef("planners", "Planners")
 
 
 class _Clock:
@@ -136,6 +139,46 @@ async def test_no_feed_run_starts_while_its_workspace_is_paused() -> None:
     await feeds.run_due()
 
     assert started == [("apac", Trigger.FEED)]
+
+
+class _FeedOfAbsent(_FeedOfLeavers):
+    """Shows everyone as active and without a group."""
+
+    async def look_at(self, people: Mapping[str, str], _source: Source) -> Mapping[str, StandingFound]:
+        found = LookupResult(Status.ACTIVE, groups=frozenset())
+        return {person: StandingFound(Standing.LEFT, found, frozenset({PLANNERS.id})) for person in people}
+
+
+@pytest.mark.parametrize(
+    ("feed", "earlier", "named", "left"),
+    [
+        (_FeedOfAbsent(), 0, 6, 0),
+        (_FeedOfAbsent(), 0, 7, 7),
+        (_FeedOfAbsent(), 4, 2, 0),
+        (_FeedOfAbsent(), 4, 3, 3),
+        (_FeedOfLeavers(), 4, 3, 0),
+    ],
+)
+async def test_group_that_loses_more_than_half_is_left_to_its_guard_in_however_many_steps(
+    feed: _FeedOfLeavers, earlier: int, named: int, left: int
+) -> None:
+    state = MemoryState(lambda: NOW)
+    people = [f"p{number}" for number in range(12)]
+    state.links["latam"] = {key(each): Link(key(each), f"m-{each}", (PLANNERS,)) for each in people}
+    state.sizes["latam"] = [(NOW, {(OKTA.connector, PLANNERS.id): (PLANNERS.name, len(people))})]
+    for each in people[earlier : earlier + named]:
+        state.named["latam", key(each)] = NamedPerson("latam", key(each), "e1", "group.left", NOW, NOW, NOW)
+    limit = FleetLimit(("latam",), 100)
+    planner = FeedPlanner({OKTA.connector: feed}, cast(Any, state), _Clock(), limit, discard_progress, asyncio.sleep)
+
+    going = frozenset(f"m-{each}" for each in people[:earlier])
+    decision = await planner.plan_named(ReadOnlyWorkspace(_policy("latam"), cast(Any, _Members())), going)
+
+    assert decision.plan is not None
+    assert len(decision.plan.changes) + len(decision.plan.holds) == named - left
+    looks = planner.looks["latam"]
+    assert [look.standing for look in looks].count(Standing.UNKNOWN) == left
+    assert all(look.is_conclusive for look in looks)
 
 
 def _policy(name: str) -> Policy:
