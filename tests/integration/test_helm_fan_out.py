@@ -184,3 +184,25 @@ def test_lint_finds_nothing_but_the_missing_icon() -> None:
 def test_notes_name_the_jobs() -> None:
     notes = helm.Chart.load(CHART).render(FAN_OUT, name=RELEASE)["pigment-sync/templates/NOTES.txt"]
     assert "app.kubernetes.io/component=fan-out" in notes
+
+
+def labels_of(values: Mapping[str, Any]) -> dict[str, str]:
+    (job,) = jobs(values)
+    found: dict[str, str] = job["spec"]["jobTemplate"]["spec"]["template"]["metadata"]["labels"]
+    return found
+
+
+def test_daemons_service_and_disruption_budget_leave_out_the_jobs() -> None:
+    values = merge_trees(
+        with_workspaces(PLAIN[:1]), {"mode": "daemon", "replicas": 2, "podDisruptionBudget": {"enabled": True}}
+    )
+    documents = rendered(values)
+    labels = labels_of(values)
+
+    service, budget = documents["Service"]["spec"]["selector"], documents["PodDisruptionBudget"]["spec"]["selector"]
+    for selector in (service, budget["matchLabels"]):
+        assert not selector.items() <= labels.items()
+    policy = documents["NetworkPolicy"]["spec"]["podSelector"]
+    (names,) = policy["matchExpressions"]
+    assert policy["matchLabels"].items() <= labels.items()
+    assert labels[names["key"]] in names["values"]

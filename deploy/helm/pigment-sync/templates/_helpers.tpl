@@ -44,9 +44,26 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 
 {{- define "pigment-sync.labels" -}}
 {{ include "pigment-sync.selector" . }}
+{{ include "pigment-sync.versions" . }}
+{{- end -}}
+
+{{- define "pigment-sync.versions" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- define "pigment-sync.fanOutApp" -}}
+{{ include "pigment-sync.name" . }}-fan-out
+{{- end -}}
+
+{{/* Another name than the daemon's: its Service must send no request to these Pods, and its disruption budget must not
+count them. A Deployment's own selector can't be changed. */}}
+{{- define "pigment-sync.fanOutLabels" -}}
+app.kubernetes.io/name: {{ include "pigment-sync.fanOutApp" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/component: fan-out
+{{ include "pigment-sync.versions" . }}
 {{- end -}}
 
 {{- define "pigment-sync.serviceAccount" -}}
