@@ -11,7 +11,7 @@ from agent.apply.changes import Applier, ApplyResult
 from agent.engine.feed_plan import FeedPlanner, Look
 from agent.engine.planner import ReadOnlyWorkspace
 from agent.engine.request import Decision, planned_deactivations
-from agent.model import Kind
+from agent.model import Change, Kind
 from agent.model.feed import FeedLag, NamedPerson
 from agent.model.run import ChangeRecord, Outcome
 from agent.ports.clock import Clock
@@ -19,7 +19,7 @@ from agent.ports.state import State
 from connectors.base import PersonKey
 from connectors.feed import Standing
 
-__all__ = ["LOOK_AGAIN_AFTER", "NamedInRun", "Settled", "end_read_people", "settle_looks"]
+__all__ = ["LEFT_OUT", "LOOK_AGAIN_AFTER", "NamedInRun", "Settled", "end_read_people", "settle_looks"]
 
 LOOK_AGAIN_AFTER = (timedelta(seconds=10), timedelta(seconds=20), timedelta(seconds=40))
 """When a person is looked at again whose first, second, third look proved nothing. Then a run over everyone is due."""
@@ -27,6 +27,13 @@ LAGS_FOR = sum(LOOK_AGAIN_AFTER, timedelta())
 """How long after an event a read may still show what was before it, and how far the clocks of two daemons differ."""
 RETRY_AFTER = timedelta(seconds=60)
 OVERTAKEN = "The person left after the source was read: the change feed named them, and they were looked at again."
+UNPROVEN = (
+    "The change feed named the person after the source was read, and a look did not prove that they stay. The next run "
+    "decides."
+)
+BLOCKED = "The member that has the address does not change it in this run."
+LEFT_OUT = frozenset({OVERTAKEN, UNPROVEN, BLOCKED})
+"""Why changes of a plan are not made, in their records."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,19 +135,26 @@ class NamedInRun:
     began_at: datetime
 
     async def before_writes(self, decision: Decision) -> Decision:
-        """Deactivate those who left, and return *decision* without any other change for them."""
+        """Deactivate those who left, and return *decision* without any other change for them.
+
+        Nor is another change left for those who may have left since the read: where no look proves that they stay.
+        """
         plan = decision.plan
         if plan is None:
             return decision
-        applied, left = await self._deactivate(planned_deactivations(decision), decision.linked_ids)
-        if applied is None:
-            return decision
-        made = {each.change.person for each in applied.records if each.outcome is Outcome.DONE}
-        overtaken = [each for each in plan.changes if each.person in left and each.kind is not Kind.DEACTIVATE]
+        taken_up = await self._deactivate(planned_deactivations(decision), decision.linked_ids)
+        left, unproven = taken_up.left, await self._find_unproven(taken_up.looks)
+        others = [each for each in plan.changes if each.kind is not Kind.DEACTIVATE]
+        overtaken = [each for each in others if each.person in left]
+        doubtful = [each for each in others if each.person in unproven - left]
+        blocked = _waiting_for([*overtaken, *doubtful], others)
         await self.applier.record_overtaken(overtaken, OVERTAKEN)
+        await self.applier.record_overtaken(doubtful, UNPROVEN)
+        await self.applier.record_overtaken(blocked, BLOCKED)
         # A deactivation that was approved for this plan stays in it: the guards may hold what the feed asks for.
-        done = {each for each in plan.changes if each.kind is Kind.DEACTIVATE and each.person in made & left}
-        dropped = done.union(overtaken)
+        made = taken_up.made & left
+        done = {each for each in plan.changes if each.kind is Kind.DEACTIVATE and each.person in made}
+        dropped = done.union(overtaken, doubtful, blocked)
         kept = tuple(each for each in plan.changes if each not in dropped)
         return replace(decision, plan_to_apply=replace(plan, changes=kept))
 
@@ -148,19 +162,17 @@ class NamedInRun:
         """Deactivate those who were named while the run wrote, and return the outcome of the whole run."""
         if applied.state_error is not None or applied.workspace_error is not None or applied.pause is not None:
             return applied
-        more, _ = await self._deactivate(frozenset(), frozenset())
-        return applied if more is None else more
+        more = await self._deactivate(frozenset(), frozenset())
+        return more.applied or applied
 
-    async def _deactivate(
-        self, going: frozenset[str], linked_ids: frozenset[str]
-    ) -> tuple[ApplyResult | None, frozenset[PersonKey]]:
-        """Return the outcome of the run so far, None if no one was named, and who left."""
+    async def _deactivate(self, going: frozenset[str], linked_ids: frozenset[str]) -> _TakenUp:
+        """Deactivate those of the due people who left, and return what the looks showed."""
         name = self.workspace.policy.workspace
         if self.planner is None or not await self.state.load_named_people(name, self.clock.now()):
-            return None, frozenset()
+            return _TakenUp()
         decision = await self.planner.plan_named(self.workspace, going)
         if decision.plan is None:
-            return None, frozenset()
+            return _TakenUp()
         looks = self.planner.looks[name]
         applied = await self.applier.apply(
             decision.plan.changes, decision.members, linked_ids or decision.linked_ids, is_same_listing=True
@@ -171,7 +183,62 @@ class NamedInRun:
         # What this run read about them is newer than the event, and the look shows the same.
         agreed = [look.named for look in looks if look.is_conclusive and look.standing is Standing.ENTITLED]
         await self.state.end_named([each for each in agreed if each.named_at <= self.began_at])
-        return applied, frozenset(look.named.person for look in looks if look.standing is Standing.LEFT)
+        return _TakenUp(applied, tuple(looks))
+
+    async def _find_unproven(self, looks: Sequence[Look]) -> frozenset[PersonKey]:
+        """Return whom a feed named since the read, or shortly before, and no one of *looks* proves to stay.
+
+        All of them are here when the looks failed, and those who are not due for one.
+        """
+        if self.planner is None:
+            return frozenset()
+        now, shown = self.clock.now(), {(look.named.person, look.named.named_at): look for look in looks}
+        # A person may have been named again since the look, and settling may have forgotten the first naming.
+        named = await self.state.load_named_people(self.workspace.policy.workspace)
+        return frozenset(
+            each.person
+            for each in [*named, *(look.named for look in looks)]
+            if self._may_have_left(each, shown.get((each.person, each.named_at)), now)
+        )
+
+    def _may_have_left(self, named: NamedPerson, look: Look | None, now: datetime) -> bool:
+        if named.named_at > self.began_at:
+            return look is None or look.standing is not Standing.ENTITLED or not look.is_conclusive
+        # The read is newer, but another daemon's clock may be behind, and a read may show what was before.
+        is_recent = named.named_at > self.began_at - LAGS_FOR
+        return is_recent and (named.due_at <= now if look is None else look.standing is Standing.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class _TakenUp:
+    """What became of named people inside a run. *applied* is the outcome of the run so far, None: no one was looked at.
+
+    *looks* is empty when they failed.
+    """
+
+    applied: ApplyResult | None = None
+    looks: tuple[Look, ...] = ()
+
+    @property
+    def made(self) -> frozenset[PersonKey | None]:
+        records = self.applied.records if self.applied is not None else ()
+        return frozenset(each.change.person for each in records if each.outcome is Outcome.DONE)
+
+    @property
+    def left(self) -> frozenset[PersonKey]:
+        return frozenset(look.named.person for look in self.looks if look.standing is Standing.LEFT)
+
+
+def _waiting_for(left_out: Sequence[Change], others: Sequence[Change]) -> list[Change]:
+    """Return which of *others* wait for an address that *left_out*, or a change that waits itself, would have freed."""
+    kept = {each.scim_id for each in left_out} - {None}
+    found: list[Change] = []
+    remaining = [each for each in others if each not in left_out]
+    while following := [each for each in remaining if each.waits_for in kept]:
+        found += following
+        kept |= {each.scim_id for each in following} - {None}
+        remaining = [each for each in remaining if each not in following]
+    return found
 
 
 async def end_read_people(state: State, workspace: str, began_at: datetime, leavers: Collection[PersonKey]) -> None:

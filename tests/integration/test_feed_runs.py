@@ -339,6 +339,59 @@ async def test_whole_run_changes_nothing_of_who_left_after_it_read_them(sandbox:
         assert (write.method, world.is_active(renamed), world.is_active(returned)) == ("PATCH", False, False)
 
 
+@pytest.mark.parametrize("trouble", ["member refused", "application missing", "person unreadable", "not due"])
+async def test_whole_run_changes_nothing_of_who_may_have_left_after_it_read_them(
+    sandbox: Sandbox, tmp_path: Path, trouble: str
+) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        returned, renamed, other = await world.linked(3)
+        sandbox.company.suspend(returned)
+        await world.sync()
+        sandbox.company.reinstate(returned)
+        sandbox.company.rename(renamed, "Another", "Name")
+        sandbox.company.rename(other, "Other", "Name")
+        state = world.components.state
+        read = world.components.planner.connectors["okta-main"].read
+        rules = {
+            "member refused": {"system": "pigment", "path": "/*/Users/*", "method": "GET", "status": 401},
+            "application missing": {"system": "okta", "path": "/api/v1/apps/*", "status": 404},
+            "person unreadable": {"system": "okta", "path": "/api/v1/users/*", "status": 403},
+        }
+
+        async def read_then_leave(source: object, *, fresh: bool = False) -> object:
+            snapshot = await read(source, fresh=fresh)  # type: ignore[arg-type]  # passed on as it came
+            for person in (returned, renamed):
+                sandbox.company.suspend(person)
+            await world.poll()
+            if trouble in rules:
+                rule = {"name": "away", "do": "status"} | rules[trouble]
+                sandbox.faults.put(parse_rules({"faults": [rule]}))
+            else:
+                # By a daemon whose clock is ahead.
+                later = world.components.clock.now() + timedelta(seconds=30)
+                named = await state.load_named_people(NAME)
+                await state.record_look([replace(each, due_at=later) for each in named])
+            return snapshot
+
+        # Those who were named for what this run reads are none of its business here.
+        await world.poll()
+        await state.end_named(await state.load_named_people(NAME))
+        object.__setattr__(world.components.planner.connectors["okta-main"], "read", read_then_leave)
+        written = len(sandbox.pigment.workspaces[NAME].write_log.writes)
+        result = await world.sync()
+        sandbox.faults.clear()
+
+        made = {(normalize(each.change.email), each.change.kind.value, each.outcome) for each in result.records}
+        assert made == {
+            (normalize(returned.email), "reactivate", Outcome.HELD),
+            (normalize(renamed.email), "update-name", Outcome.HELD),
+            (normalize(other.email), "update-name", Outcome.DONE),
+        }
+        assert len(sandbox.pigment.workspaces[NAME].write_log.writes) == written + 1
+        named = {each.person.id for each in await state.load_named_people(NAME)}
+        assert named == {returned.id, renamed.id}, "the next run settles them"
+
+
 async def test_approved_deactivation_is_made_although_a_guard_holds_what_the_feed_names(
     sandbox: Sandbox, tmp_path: Path
 ) -> None:

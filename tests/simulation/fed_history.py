@@ -19,7 +19,7 @@ from agent.daemon.feeds import NO_FEED_OBSERVER, DaemonFeeds
 from agent.daemon.runner import ActiveConfig
 from agent.engine.feed_plan import FeedPlanner, PendingDeactivations
 from agent.engine.feed_poll import FeedPoller
-from agent.engine.named_people import OVERTAKEN, settle_looks
+from agent.engine.named_people import LEFT_OUT, settle_looks
 from agent.engine.request import RunRequest, RunResult
 from agent.model import Kind, Link, Plan, Policy
 from agent.model.run import ChangeRecord, Outcome, Run, Trigger
@@ -574,5 +574,5 @@ class FedHistory(History):
 
     async def count_overtaken(self) -> None:
         for _, record in await self.records():
-            if record.detail == OVERTAKEN and record.outcome is Outcome.HELD:
+            if record.detail in LEFT_OUT and record.outcome is Outcome.HELD:
                 self.feeds.happened["changes dropped for who left since the read"] += 1

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from agent.engine.named_people import OVERTAKEN
+from agent.engine.named_people import LEFT_OUT
 from agent.engine.request import RunResult
 from agent.model import Change, IndividualAction, Kind, Link, Policy
 from agent.model.email import normalize
@@ -328,7 +328,7 @@ async def check_run(result: RunResult, state: State, workspace: Workspace, *, is
         raise Broken("the journal differs from the run")
     sent = [each for each in result.records if each.change.kind is not Kind.ADOPT]
     # What a feed asks for comes before the plan's changes and after them, and what it drops is not made.
-    in_plan = [each.change for each in sent if not is_by_feed(each.change) and each.detail != OVERTAKEN]
+    in_plan = [each.change for each in sent if not is_by_feed(each.change) and each.detail not in LEFT_OUT]
     phases = [EMAIL_PHASE if change.changes_email else PHASES[change.kind] for change in in_plan]
     if phases != sorted(phases):
         raise Broken(f"the changes were made in the order {phases}")

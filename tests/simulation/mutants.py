@@ -456,7 +456,7 @@ FEED_MUTANTS = (
     ),
     Mutant(
         "goes on with the changes of who left since the read",
-        ((NAMED, "dropped = done.union(overtaken)", "dropped = done"),),
+        ((NAMED, "dropped = done.union(overtaken, doubtful, blocked)", "dropped = done"),),
         "a leaver was brought back",
         has_feed=True,
     ),
