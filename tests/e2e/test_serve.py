@@ -80,7 +80,8 @@ def test_second_daemon_on_one_state_logs_the_first_and_its_page_names_it(sandbox
             url = f"http://127.0.0.1:{second.port}"
             with httpx.Client(base_url=url, trust_env=False, timeout=LONGEST_SECONDS, follow_redirects=True) as client:
                 shown = client.post("/login", data={"token": OPERATOR}).text
-            assert f"Another daemon uses this state: pid {first.process.pid} on" in shown
+            assert "2 daemons share this state." in shown
+            assert f", pid {first.process.pid}: release" in shown
             assert second.stop() == 0
     with serving(agent) as third:
         others = third.until("daemon.started")["other_daemons"]
