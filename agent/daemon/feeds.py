@@ -32,9 +32,12 @@ OFF_AFTER_REFUSAL = timedelta(hours=1)
 """How long a feed without its permission is left alone."""
 RUN_PAUSE = timedelta(seconds=10)
 """How long after a feed run of a workspace the next one may begin."""
-LONGEST_RUN_PAUSE = timedelta(minutes=2)
-"""While no one can be looked at, the pause doubles up to this: each feed run is a run of the journal."""
+LONGEST_RUN_PAUSE = timedelta(minutes=5)
+"""While feed runs fail, or no one can be looked at, the pause doubles up to this: each one is a run of the journal."""
+LONGEST_BUSY_PAUSE = timedelta(seconds=30)
+"""The same while another process holds the workspace. A leaver must not wait for long once it is free."""
 MAX_DOUBLED = 8
+SAME_FAILURE_LOGGED_EVERY = timedelta(minutes=5)
 MAX_TRIES = 3
 """Runs over everyone that are started early for one hint. If none of them is complete, the schedule goes on."""
 RUNS_SEARCHED = 20
@@ -119,7 +122,10 @@ class DaemonFeeds:
     _due: dict[str, float] = field(default_factory=dict)
     _not_before: dict[str, float] = field(default_factory=dict)
     _unlooked_since: dict[str, float] = field(default_factory=dict)
+    # Feed runs since the last one that looked, and when the newest one began.
     _failures: dict[str, int] = field(default_factory=dict)
+    _begun: dict[str, float] = field(default_factory=dict)
+    _logged: tuple[str, float] | None = None
     _wanted: dict[str, _Wanted] = field(default_factory=dict)
 
     async def run_due(self) -> None:
@@ -135,7 +141,14 @@ class DaemonFeeds:
                 await self._start_feed_runs()
                 await self._start_whole_runs(self._wanted)
         except (PigmentSyncError, ReadError) as error:
-            log.warning("feed.failed", error=error.message)
+            self._log_failure(error.message)
+
+    def _log_failure(self, message: str) -> None:
+        """Log why nothing was done, the same reason not in each tick."""
+        now, every = self.clock.elapsed(), SAME_FAILURE_LOGGED_EVERY.total_seconds()
+        if self._logged is None or self._logged[0] != message or now - self._logged[1] >= every:
+            self._logged = message, now
+            log.warning("feed.failed", error=message)
 
     async def stop(self) -> None:
         await self._stack.aclose()
@@ -146,13 +159,18 @@ class DaemonFeeds:
             if (status := self.statuses.get(lag.person.connector)) is not None:
                 # Until the next poll loads them.
                 status.lags = [*status.lags, lag.seconds]
+        now, failures = self.clock.elapsed(), self._failures.get(workspace, 0)
+        if settled.is_busy:
+            self._not_before[workspace] = now + min(_pause_after(failures), LONGEST_BUSY_PAUSE).total_seconds()
+            # How long another process holds the workspace says nothing about how our next run ends.
+            self._failures[workspace] = min(failures, 2)
+            return
         self._show_unlooked(workspace, settled)
         if settled.failure:
-            failures = self._failures[workspace] = self._failures.get(workspace, 0) + 1
-            pause = min(RUN_PAUSE * 2 ** min(failures, MAX_DOUBLED), LONGEST_RUN_PAUSE)
-            self._not_before[workspace] = self.clock.elapsed() + pause.total_seconds()
+            self._not_before[workspace] = now + _pause_after(failures).total_seconds()
         else:
             self._failures.pop(workspace, None)
+            self._not_before[workspace] = self._begun.get(workspace, now) + RUN_PAUSE.total_seconds()
         if settled.left_to_run:
             self._want(workspace, f"a person whom the feed named ({settled.left_to_run[0].word})")
 
@@ -202,6 +220,7 @@ class DaemonFeeds:
         if self._opened_for is None:
             await self._want_interrupted()
         self._opened_for, self._due = self.config.loaded_at, {}
+        self._failures, self._not_before = {}, {}
         self.observer.set_feeds({each.connector: self._workspaces_of(each.connector) for each in self._pollers})
 
     async def _want_interrupted(self) -> None:
@@ -304,7 +323,10 @@ class DaemonFeeds:
             if await self.state.load_pause(name) is not None:
                 # It could write nothing, so it would look at the same people for as long as the pause lasts.
                 continue
-            self._not_before[name] = elapsed + RUN_PAUSE.total_seconds()
+            # Counted as failed until it settles someone: it may end without a word, by a bug or a lost state.
+            self._failures[name] = self._failures.get(name, 0) + 1
+            self._begun[name] = elapsed
+            self._not_before[name] = elapsed + _pause_after(self._failures[name]).total_seconds()
             if name in self._wanted:
                 self._wanted[name].is_next = True
             self.start_run(name, Trigger.FEED, "")
@@ -345,6 +367,12 @@ class DaemonFeeds:
         """Return when runs over everyone since then began, and whether each was complete."""
         runs = await self.state.load_runs([name], since, MAX_RUNS)
         return [(run.started_at, run.status in COMPLETE) for run in runs if _is_whole(run)]
+
+
+def _pause_after(failures: int) -> timedelta:
+    """Return how long to wait before the next feed run, after so many that failed."""
+    doubled = min(max(failures - 1, 0), MAX_DOUBLED)
+    return min(RUN_PAUSE * (1 << doubled), LONGEST_RUN_PAUSE)
 
 
 def _is_whole(run: Run) -> bool:

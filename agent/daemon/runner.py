@@ -266,7 +266,9 @@ class Runner:
                 settled = await settle_looks(self.state, looks, result.records, self.clock.now(), held)
                 await self.state.record_lags(lags := settled.lags)
                 self.on_settled(result.workspace, settled)
-            elif isinstance(result.planned, Unplanned) and result.status is not RunStatus.BUSY:
+            elif result.status is RunStatus.BUSY:
+                self.on_settled(result.workspace, Settled(is_busy=True))
+            elif isinstance(result.planned, Unplanned):
                 self.on_settled(result.workspace, Settled(failure=f"{result.planned.message} {result.planned.remedy}"))
             settled_results.append(replace(result, lags=lags))
         return settled_results

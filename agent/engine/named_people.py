@@ -41,13 +41,14 @@ class Settled:
     """What became of named people. *deactivated* are with their records; *left_to_run* need a run over everyone.
 
     *unproven* of those could be proven neither to have left nor to stay, in any look. *failure* is why no one could be
-    looked at.
+    looked at; *is_busy*: because another run holds the workspace.
     """
 
     deactivated: tuple[tuple[NamedPerson, ChangeRecord], ...] = ()
     left_to_run: tuple[NamedPerson, ...] = ()
     unproven: int = 0
     failure: str = ""
+    is_busy: bool = False
 
     @property
     def lags(self) -> tuple[FeedLag, ...]:

@@ -493,21 +493,52 @@ async def test_run_that_a_killed_daemon_would_have_started_is_started_by_the_nex
     assert whole_runs(following) == (1 if people and not is_read else 0)
 
 
-async def test_feed_runs_that_can_look_at_no_one_become_rare(world: World) -> None:
+@pytest.mark.parametrize(
+    ("settled", "least", "most"),
+    [
+        (Settled(failure="The application can't be read."), 6, 8),
+        # It crashed, or lost its state.
+        (None, 6, 8),
+        # Soon after the other run has ended, a leaver must be out.
+        (Settled(is_busy=True), 20, 23),
+    ],
+)
+async def test_feed_runs_that_can_look_at_no_one_become_rare(
+    world: World, settled: Settled | None, least: int, most: int
+) -> None:
     world.link("ann")
     world.one.events = [SUSPENDED]
     for _ in range(120):
         started = len(world.started)
         await world.tick(timedelta(seconds=5))
-        if len(world.started) > started:
-            world.feeds.on_settled("latam", Settled(failure="The application can't be read."))
+        if len(world.started) > started and settled is not None:
+            world.feeds.on_settled("latam", settled)
     failed = len(world.started)
-    assert 4 < failed < 12, "within 10 minutes"
+    assert least <= failed <= most, "within 10 minutes"
 
-    await world.tick(timedelta(minutes=2))
+    await world.tick(timedelta(minutes=5))
     world.feeds.on_settled("latam", Settled())
     await world.tick(timedelta(seconds=10))
     assert len(world.started) == failed + 2
+
+
+async def test_pollers_that_can_not_be_opened_are_logged_once_for_each_reason(world: World) -> None:
+    reason = "The CA bundle can't be read."
+
+    @asynccontextmanager
+    async def refuse(_settings: Settings) -> AsyncIterator[list[FeedPoller]]:
+        if reason:
+            raise IncompleteRead(reason, "Check it.")
+        yield []
+
+    world.feeds.open_pollers = refuse
+    world.config.replace(world.config.settings, world.clock.now())
+    lines: list[str] = []
+    for number in range(180):
+        reason = "The CA bundle is empty." if number == 150 else reason
+        lines += [each["error"] for each in await world.tick(timedelta(seconds=2)) if each["event"] == "feed.failed"]
+
+    assert lines == ["The CA bundle can't be read.", "The CA bundle is empty."]
 
 
 async def test_run_over_everyone_counts_however_many_feed_runs_followed_it(world: World) -> None:

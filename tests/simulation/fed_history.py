@@ -19,10 +19,10 @@ from agent.daemon.feeds import NO_FEED_OBSERVER, DaemonFeeds
 from agent.daemon.runner import ActiveConfig
 from agent.engine.feed_plan import FeedPlanner, PendingDeactivations
 from agent.engine.feed_poll import FeedPoller
-from agent.engine.named_people import LEFT_OUT, settle_looks
+from agent.engine.named_people import LEFT_OUT, Settled, settle_looks
 from agent.engine.request import RunRequest, RunResult
-from agent.model import Kind, Link, Plan, Policy
-from agent.model.run import ChangeRecord, Outcome, Run, Trigger
+from agent.model import Kind, Link, Plan, Policy, Unplanned
+from agent.model.run import ChangeRecord, Outcome, Run, RunStatus, Trigger
 from agent.ports.state import State
 from agent.settings.root import Settings
 from connectors.base import Person, PersonKey, Status, discard_progress
@@ -301,6 +301,10 @@ class Daemon:
                 await planner.state.record_lags(settled.lags)
                 self.history.feeds.happened["people left to a whole run"] += len(settled.left_to_run)
                 self.feeds.on_settled(workspace, settled)
+            elif result.status is RunStatus.BUSY:
+                self.feeds.on_settled(workspace, Settled(is_busy=True))
+            elif isinstance(result.planned, Unplanned):
+                self.feeds.on_settled(workspace, Settled(failure=result.planned.message))
         return results
 
 
