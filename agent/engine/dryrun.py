@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -38,7 +39,7 @@ async def dry_run(
         decisions = await planner.plan(list(selected.values()), request.user)
     results = []
     for decision in decisions:
-        run = finished_dry_run(decision, request, now, planner.clock.now())
+        run = await asyncio.to_thread(finished_dry_run, decision, request, now, planner.clock.now())
         await planner.state.record_run(run)
         paused = await planner.state.load_pause(decision.policy.workspace)
         code = exit_code_of_plan(decision, exit_code=exit_code)

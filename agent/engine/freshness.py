@@ -5,6 +5,7 @@ An approval covers the approved changes only: a new plan releases identical chan
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 
 import structlog
@@ -53,7 +54,7 @@ class ReplanningApplier:
         first = decision
         if first.plan is None:
             raise AssertionError("only a plan is applied")
-        begun, waiting = plan_contents(first.plan), people_in_grace(first.plan)
+        begun, waiting = await asyncio.to_thread(plan_contents, first.plan), people_in_grace(first.plan)
         applied = await self._apply_once(decision, self.is_outdated, is_same_listing=True)
         while applied.remaining:
             if applied.has_idle_round:

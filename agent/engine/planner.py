@@ -1,4 +1,7 @@
-"""Read all sources and the workspace concurrently, plan, and guard. Nothing here can write to a workspace."""
+"""Read all sources and the workspace concurrently, plan, and guard. Nothing here can write to a workspace.
+
+What takes long for many people runs in a thread: a lease is lost when the event loop does not renew it for 13 s.
+"""
 
 from __future__ import annotations
 
@@ -33,6 +36,7 @@ from agent.guard.target import compare_targets
 from agent.model import Inputs, Listing, Memory, Plan, Policy, Unplanned
 from agent.model.codes import GuardCode
 from agent.model.probe import canary_ids
+from agent.model.run import Pause
 from agent.model.verification import VerificationKind
 from agent.ports.clock import Clock
 from agent.ports.state import State
@@ -183,33 +187,17 @@ class Planner:
             return failed_read_decision(
                 policy, unexpected_read_error(policy.workspace, error), workspace.reader.requests
             )
-        target = compare_targets(policy, await self.state.load_targets(), inputs, unguarded)
+        targets = await self.state.load_targets()
+        target = await asyncio.to_thread(compare_targets, policy, targets, inputs, unguarded)
         unguarded = await self._restrict_to_user(unguarded, inputs, policy, user)
         pause = await self.state.load_pause(policy.workspace)
         now = self.clock.now()
         emptied = newly_empty_groups(inputs.snapshots, sightings, now)
-        memory = inputs.memory
-        unguarded = replace(
-            unguarded,
-            updated_links=links_with_empty_groups(unguarded.updated_links, memory.links, emptied),
-            undone_changes=undone_with_empty_groups(unguarded.undone_changes, memory.undone_changes, emptied),
-        )
         history = replace(await self._load_history(policy.workspace), target_check=target, newly_empty_groups=emptied)
-        plan = replace(
-            with_state_note(apply_guards(unguarded, policy, history), inputs),
-            pause=pause,
-            shrunk_groups=shrunk_groups(unguarded.sources, history.baselines),
-        )
-        return Decision(
-            policy,
-            plan,
-            plan_digest(plan),
-            unguarded,
-            members={member.scim_id: member for member in inputs.listing.members},
-            linked_ids=frozenset(link.scim_id for link in inputs.memory.links),
+        decision = await asyncio.to_thread(_decide, policy, inputs, unguarded, history, pause)
+        return replace(
+            decision,
             requests=workspace.reader.requests,
-            inputs=inputs,
-            target_check=target,
             sightings=next_sightings(inputs.snapshots, sightings, now),
         )
 
@@ -219,7 +207,9 @@ class Planner:
         if not isinstance(plan, Plan) or not plan.holds:
             return decision
         last = await self.state.load_last_plan(policy.workspace, policy.target)
-        earlier = waiting_since(last.document, last.started_at) if last and last.document else {}
+        earlier = (
+            await asyncio.to_thread(waiting_since, last.document, last.started_at) if last and last.document else {}
+        )
         return replace(decision, planned=with_hold_ages(plan, earlier, self.clock.now()))
 
     async def _restrict_to_user(self, plan: Plan, inputs: Inputs, policy: Policy, user: str) -> Plan:
@@ -295,8 +285,11 @@ async def apply_fleet_limit(
         recent=recent,
         finished=await load_planned_deactivations(state, fleet_limit.finished_runs),
     )
-    held = {plan.workspace: plan for plan in apply_fleet_guard(plans, fleet)}
-    return [_decision_with_plan(decision, held.get(decision.policy.workspace)) for decision in decisions]
+    held = {plan.workspace: plan for plan in await asyncio.to_thread(apply_fleet_guard, plans, fleet)}
+    return [
+        await asyncio.to_thread(_decision_with_plan, decision, held.get(decision.policy.workspace))
+        for decision in decisions
+    ]
 
 
 class UnexpectedRead(IncompleteRead):
@@ -316,6 +309,31 @@ def unexpected_read_error(workspace: str, error: Exception) -> UnexpectedRead:
     return UnexpectedRead(
         f"unexpected error: {type(error).__name__} at {where}.",
         "This is a bug: report it with the line read.crashed of the log. Nothing is written to this workspace.",
+    )
+
+
+def _decide(policy: Policy, inputs: Inputs, unguarded: Plan, history: GuardHistory, pause: Pause | None) -> Decision:
+    """Return the decision on *unguarded*, the plan of *inputs*: its guarded plan and the digest. Takes seconds."""
+    emptied, memory = history.newly_empty_groups, inputs.memory
+    unguarded = replace(
+        unguarded,
+        updated_links=links_with_empty_groups(unguarded.updated_links, memory.links, emptied),
+        undone_changes=undone_with_empty_groups(unguarded.undone_changes, memory.undone_changes, emptied),
+    )
+    plan = replace(
+        with_state_note(apply_guards(unguarded, policy, history), inputs),
+        pause=pause,
+        shrunk_groups=shrunk_groups(unguarded.sources, history.baselines),
+    )
+    return Decision(
+        policy,
+        plan,
+        plan_digest(plan),
+        unguarded,
+        members={member.scim_id: member for member in inputs.listing.members},
+        linked_ids=frozenset(link.scim_id for link in memory.links),
+        inputs=inputs,
+        target_check=history.target_check,
     )
 
 

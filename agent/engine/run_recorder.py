@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -63,7 +64,7 @@ class RunRecorder:
     clock: Clock
 
     async def record_plan(self, opened: OpenRun, decision: Decision, approved_digest: str | None) -> None:
-        raw = encode_plan(decision.planned)
+        raw = await asyncio.to_thread(encode_plan, decision.planned)
         await self.state.record_plan(opened.lease, opened.run.id, decision.digest, raw, approved_digest)
         opened.run = replace(opened.run, digest=decision.digest, approved_digest=approved_digest)
 
@@ -143,7 +144,8 @@ class RunRecorder:
             guarded = None if guarded is None else guarded - sum(each.outcome is Outcome.DONE for each in ours)
         elif decision.plan is not None and is_ours and not opened.waiting:
             links = (await self.state.load_memory(name)).links
-            left = last_seen_members(decision.members, applied.newest_records if applied else (), links)
+            newest = applied.newest_records if applied else ()
+            left = await asyncio.to_thread(last_seen_members, decision.members, newest, links)
             await self.state.record_last_seen(opened.lease, opened.run.id, left)
             if applied:
                 guarded = sum(member.active is True and member.person is not None for member in left)

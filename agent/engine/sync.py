@@ -216,10 +216,10 @@ class Sync:
             return await self._close_waiting(each, decision, plan, approval)
         approved: frozenset[ChangeContent] = frozenset()
         if approval is not None:
-            decision = _released(decision, plan, unguarded, approval.release)
+            decision = await asyncio.to_thread(_released, decision, plan, unguarded, approval.release)
             await self.recorder.record_approval(each, approval, plan, decision)
             before, plan = plan, decision.plan or plan
-            approved = plan_contents(plan) - plan_contents(before)
+            approved = await asyncio.to_thread(_new_contents, plan, before)
         if decision.target_check.holds_everything:
             # Not even members and groups are recorded: they would be those of another workspace.
             result = await self.recorder.close(each, decision, RunStatus.HELD, ExitCode.HELD)
@@ -317,6 +317,10 @@ class Sync:
             each.applied = applier.result_so_far
             raise
         return applied, last
+
+
+def _new_contents(plan: Plan, before: Plan) -> frozenset[ChangeContent]:
+    return plan_contents(plan) - plan_contents(before)
 
 
 def _released(decision: Decision, plan: Plan, unguarded: Plan, release: Release) -> Decision:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -41,7 +42,8 @@ class UndoPlanner:
         except ReadError as error:
             return failed_read_decision(policy, error, workspace.reader.requests)
         memory = await self.state.load_memory(policy.workspace)
-        unguarded = compute_undo(await self.state.load_changes(self.run_id), listing, memory, policy)
+        changes = await self.state.load_changes(self.run_id)
+        unguarded = await asyncio.to_thread(compute_undo, changes, listing, memory, policy)
         recent = await self.state.load_recent_changes(policy.workspace, self.clock.now() - RECENT_WINDOW)
         target = compare_targets(policy, await self.state.load_targets(), Inputs((), listing, memory), unguarded)
         # An undo reads no source, so it can't accept the tenant of one.
@@ -49,11 +51,12 @@ class UndoPlanner:
         run = await self.state.load_run(self.run_id)
         if run is not None and run.target and policy.target not in {"", run.target}:
             target = _wrong_target_check(run, policy)
-        plan = apply_guards(unguarded, policy, GuardHistory(recent_changes=recent, target_check=target))
+        history = GuardHistory(recent_changes=recent, target_check=target)
+        plan = await asyncio.to_thread(apply_guards, unguarded, policy, history)
         return Decision(
             policy,
             plan,
-            plan_digest(plan),
+            await asyncio.to_thread(plan_digest, plan),
             unguarded,
             members={member.scim_id: member for member in listing.members},
             linked_ids=frozenset(link.scim_id for link in memory.links),

@@ -6,6 +6,7 @@ a nested group could not sign in.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -139,7 +140,8 @@ class EntraConnector:
 
     async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
         directory = self._fresh_directory if fresh else self._directory
-        return build_snapshot(await directory.read_app_data(source), source, replace(self._mapper, email=source.email))
+        app_data = await directory.read_app_data(source)
+        return await asyncio.to_thread(build_snapshot, app_data, source, replace(self._mapper, email=source.email))
 
     async def lookup(self, person_id: str, source: Source, /) -> LookupResult:
         """Return the status of one person. A deleted person moves to the deleted items, and later disappears."""

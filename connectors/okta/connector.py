@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -117,7 +118,8 @@ class OktaConnector:
 
     async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
         directory = self._fresh_directory if fresh else self._directory
-        return build_snapshot(await directory.read_app_data(source), source, replace(self._mapper, email=source.email))
+        app_data = await directory.read_app_data(source)
+        return await asyncio.to_thread(build_snapshot, app_data, source, replace(self._mapper, email=source.email))
 
     async def lookup(self, person_id: str, _source: Source, /) -> LookupResult:
         """Return the status of one person. Okta keeps deactivated people: only a deleted one is not found."""
@@ -247,7 +249,7 @@ class DirectoryReader:
         async with task_group() as tasks:
             listing = tasks.create_task(self._client.read_all(app_users_endpoint(source.app), self._parse_app_user))
             groups = tasks.create_task(self._read_groups(source, app_name))
-        people, unidentified = app_people(listing.result(), source.app)
+        people, unidentified = await asyncio.to_thread(app_people, listing.result(), source.app)
         assigned, counted = groups.result()
         return AppData(app_name, people, unidentified, frozenset(group.id for group in assigned), counted)
 

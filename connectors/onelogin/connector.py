@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
@@ -125,10 +126,10 @@ class OneLoginConnector:
         """Return everyone assigned to the application. OneLogin has one address per person: `mail` is `login`."""
         directory = self._fresh_directory if fresh else self._directory
         read = await directory.read_app_data(source)
-        assigned = assignments(read)
+        assigned = await asyncio.to_thread(assignments, read)
         ignored = [key for key, each in assigned.items() if not each.groups] if source.ignores_individuals else []
         users, unread = await directory.read_users(sorted(assigned), frozenset(ignored))
-        return build_snapshot(read, users, source, self._mapper, unread)
+        return await asyncio.to_thread(build_snapshot, read, users, source, self._mapper, unread)
 
     async def lookup(self, person_id: str, _source: Source, /) -> LookupResult:
         """Return the status of one person. OneLogin does not keep deleted people."""
