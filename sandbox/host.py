@@ -26,13 +26,19 @@ class SandboxError(Exception):
 
 
 @contextlib.contextmanager
-def host_apps(apps: Mapping[str, ASGIApp], port: int) -> Iterator[dict[str, str]]:
+def host_apps(
+    apps: Mapping[str, ASGIApp], port: int, addresses: Mapping[str, str] | None = None
+) -> Iterator[dict[str, str]]:
     """Serve *apps* until the end of the block, and yield their URLs: from *port* on, or free ports for 0.
 
+    *addresses* has the loopback address of each application that is not at 127.0.0.1; not every system has others.
     Signals and logging stay with the process. Raise `SandboxError` when a port is taken.
     """
+    hosts = dict.fromkeys(apps, LOOPBACK) | dict(addresses or {})
     with contextlib.ExitStack() as stack:
-        sockets = {name: stack.enter_context(_listen(port and port + index)) for index, name in enumerate(apps)}
+        sockets = {
+            name: stack.enter_context(_listen(hosts[name], port and port + index)) for index, name in enumerate(apps)
+        }
         ports = {name: each.getsockname()[1] for name, each in sockets.items()}
         config = uvicorn.Config(
             with_date(PortRouter({ports[name]: app for name, app in apps.items()})),
@@ -48,7 +54,7 @@ def host_apps(apps: Mapping[str, ASGIApp], port: int) -> Iterator[dict[str, str]
             timeout_graceful_shutdown=STOP_SECONDS,
         )
         stack.enter_context(_run_server(_Server(config), list(sockets.values())))
-        yield {name: f"http://{LOOPBACK}:{number}" for name, number in ports.items()}
+        yield {name: f"http://{hosts[name]}:{number}" for name, number in ports.items()}
 
 
 def with_date(app: ASGIApp) -> ASGIApp:
@@ -66,11 +72,11 @@ def with_date(app: ASGIApp) -> ASGIApp:
     return dated
 
 
-def _listen(port: int) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     listener = socket.socket()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((LOOPBACK, port))
+        listener.bind((host, port))
     except OSError as error:
         listener.close()
         raise SandboxError(
