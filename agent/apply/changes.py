@@ -25,6 +25,8 @@ from connectors.base import Progress
 __all__ = ["Applier", "ApplyResult", "IsOutdated"]
 
 log = structlog.get_logger()
+ADOPTIONS_AT_ONCE = 5_000
+"""How many adoptions one transaction writes. Renewals of leases, of other workspaces too, wait for its end."""
 IsOutdated = Callable[[int], bool]
 """Returns whether the plan is too old to go on with, now that so many of its changes were tried."""
 
@@ -120,7 +122,7 @@ class Applier:
         self._next_seq += len(numbered)
         adoptions = [(seq, change) for seq, change in numbered if _is_adoption(change)]
         records = self._records
-        records.extend(await self._adopt_members(adoptions))
+        await self._adopt_members(adoptions)
         # As they are while the plan is made: a member may answer under another id.
         members = dict(members)
         owned = {*taken, *(change.scim_id for _, change in adoptions if change.scim_id)}
@@ -186,30 +188,33 @@ class Applier:
             return "The run was stopped."
         return "The member that has the address did not change it." if change.waits_for in failed else ""
 
-    async def _adopt_members(self, adoptions: Sequence[tuple[int, Change]]) -> list[ChangeRecord]:
-        if not adoptions:
-            return []
-        linked = [(seq, change, _link_for(change, change.scim_id or "")) for seq, change in adoptions]
-        try:
-            await self.state.record_adoptions(self.lease, self.run_id, linked)
-        except (LeaseLost, StateError) as error:
-            self._state_error = error
-            return [await self._record_skipped(seq, change, error.message) for seq, change in adoptions]
-        now = self.clock.now()
-        log.info("members.adopted", workspace=self.lease.workspace, members=len(linked))
-        return [
-            ChangeRecord(
-                run_id=self.run_id,
-                seq=seq,
-                change=change,
-                outcome=Outcome.DONE,
-                detail="",
-                sent_at=now,
-                answered_at=now,
-                scim_id=change.scim_id,
+    async def _adopt_members(self, adoptions: Sequence[tuple[int, Change]]) -> None:
+        """Write the links of *adoptions*. A run that ends between two parts leaves the rest to the next run."""
+        for start in range(0, len(adoptions), ADOPTIONS_AT_ONCE):
+            part = adoptions[start : start + ADOPTIONS_AT_ONCE]
+            linked = [(seq, change, _link_for(change, change.scim_id or "")) for seq, change in part]
+            try:
+                await self.state.record_adoptions(self.lease, self.run_id, linked)
+            except (LeaseLost, StateError) as error:
+                self._state_error = error
+                for seq, change in adoptions[start:]:
+                    self._records.append(await self._record_skipped(seq, change, error.message))
+                return
+            now = self.clock.now()
+            log.info("members.adopted", workspace=self.lease.workspace, members=len(linked))
+            self._records.extend(
+                ChangeRecord(
+                    run_id=self.run_id,
+                    seq=seq,
+                    change=change,
+                    outcome=Outcome.DONE,
+                    detail="",
+                    sent_at=now,
+                    answered_at=now,
+                    scim_id=change.scim_id,
+                )
+                for seq, change in part
             )
-            for seq, change in adoptions
-        ]
 
     async def _apply_traced(
         self, seq: int, change: Change, members: Mapping[str, Member], taken: AbstractSet[str]

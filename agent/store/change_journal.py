@@ -20,7 +20,9 @@ from agent.store.upsert import upsert
 
 __all__ = [
     "IN_FLIGHT_OUTCOME",
+    "change_rows",
     "count_changes",
+    "insert_change_rows",
     "insert_if_absent",
     "load_changes",
     "load_contested_members",
@@ -51,10 +53,17 @@ def record_intents(connection: Connection, workspace: str, records: Sequence[Cha
 
     A change that exists already was written by this same call, before the connection was lost.
     """
-    if records:
-        connection.execute(
-            insert_if_absent(connection, changes), [_change_row(workspace, record) for record in records]
-        )
+    insert_change_rows(connection, change_rows(workspace, records))
+
+
+def change_rows(workspace: str, records: Sequence[ChangeRecord]) -> list[dict[str, Any]]:
+    """Return the rows for `insert_change_rows`: for many records, make them before the transaction begins."""
+    return [_change_row(workspace, record) for record in records]
+
+
+def insert_change_rows(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        connection.execute(insert_if_absent(connection, changes), rows)
 
 
 def load_in_flight(connection: Connection, workspace: str) -> tuple[ChangeRecord, ...]:

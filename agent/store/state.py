@@ -400,22 +400,23 @@ class SqlState:
 
     async def record_adoptions(self, lease: Lease, run_id: str, adoptions: Sequence[tuple[int, Change, Link]]) -> None:
         now = self._now()
+        records = [
+            ChangeRecord(
+                run_id=run_id,
+                seq=seq,
+                change=change,
+                outcome=Outcome.DONE,
+                detail="",
+                sent_at=now,
+                answered_at=now,
+                scim_id=change.scim_id,
+            )
+            for seq, change, _ in adoptions
+        ]
+        rows = await asyncio.to_thread(change_journal.change_rows, lease.workspace, records)
 
         def body(connection: Connection) -> None:
-            records = [
-                ChangeRecord(
-                    run_id=run_id,
-                    seq=seq,
-                    change=change,
-                    outcome=Outcome.DONE,
-                    detail="",
-                    sent_at=now,
-                    answered_at=now,
-                    scim_id=change.scim_id,
-                )
-                for seq, change, _ in adoptions
-            ]
-            change_journal.record_intents(connection, lease.workspace, records)
+            change_journal.insert_change_rows(connection, rows)
             workspace_memory.write_links(connection, lease.workspace, [link for _, _, link in adoptions])
 
         await self._write_under_lease(lease, body, is_long=True)
