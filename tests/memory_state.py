@@ -46,6 +46,16 @@ from agent.model.run import (
     written_since,
 )
 from agent.model.verification import Verification, VerificationKind
+from agent.model.web_login import (
+    BEGUN_LOGIN_LIFETIME,
+    FAILED_LOGIN_WINDOW,
+    MAX_BEGUN_LOGINS,
+    MAX_FAILED_LOGINS,
+    MAX_SESSIONS,
+    SESSION_IDLE,
+    WebSession,
+    remaining_time,
+)
 from agent.ports.daemons import ALIVE_SECONDS, FORGOTTEN_AFTER_SECONDS
 from agent.ports.feeds import CLOCK_SET_BACK, KEPT_LEAVERS
 from agent.ports.verifications import KEPT_VERIFICATIONS
@@ -104,6 +114,49 @@ class MemoryState:
     reports: dict[str, MadeReport] = field(default_factory=dict)
     next_times: dict[str, datetime] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
+    web_sessions: dict[str, tuple[WebSession, datetime]] = field(default_factory=dict)
+    begun_logins: dict[str, datetime] = field(default_factory=dict)
+    failed_logins: dict[str, list[datetime]] = field(default_factory=dict)
+
+    async def open_web_session(self, session_id: str, person: str, role: str, seal: Callable[[datetime], str]) -> None:
+        now = self.now()
+        session = WebSession(
+            id=session_id, person=person, role=role, seal=seal(now), began_at=now, remaining=SESSION_IDLE
+        )
+        self.web_sessions[session_id] = (session, now)
+        while len(self.web_sessions) > MAX_SESSIONS:
+            del self.web_sessions[next(iter(self.web_sessions))]
+
+    async def use_web_session(self, session_id: str) -> WebSession | None:
+        if session_id not in self.web_sessions:
+            return None
+        now = self.now()
+        session, used_at = self.web_sessions[session_id]
+        remaining = remaining_time(session.began_at, used_at, now)
+        if remaining <= timedelta(0):
+            return None
+        self.web_sessions[session_id] = (session, now)
+        return replace(session, remaining=remaining)
+
+    async def end_web_session(self, session_id: str) -> None:
+        self.web_sessions.pop(session_id, None)
+
+    async def begin_login(self, login_id: str) -> None:
+        self.begun_logins[login_id] = self.now()
+        while len(self.begun_logins) > MAX_BEGUN_LOGINS:
+            del self.begun_logins[next(iter(self.begun_logins))]
+
+    async def finish_login(self, login_id: str) -> bool:
+        began_at = self.begun_logins.pop(login_id, None)
+        return began_at is not None and abs(self.now() - began_at) <= BEGUN_LOGIN_LIFETIME
+
+    async def count_failed_login(self, address: str) -> timedelta:
+        now = self.now()
+        recent = [each for each in self.failed_logins.get(address, []) if now - FAILED_LOGIN_WINDOW < each <= now]
+        if len(recent) >= MAX_FAILED_LOGINS:
+            return recent[0] + FAILED_LOGIN_WINDOW - now
+        self.failed_logins[address] = [*recent, now]
+        return timedelta(0)
 
     async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
         now = self.now()

@@ -14,6 +14,7 @@ from agent.ports.notices import Notices
 from agent.ports.page_sizes import PageSizes
 from agent.ports.reports import Reports
 from agent.ports.verifications import Verifications
+from agent.ports.web_logins import WebLogins
 from agent.ports.workspaces import WorkspaceRegistry
 
 __all__ = ["State"]
@@ -33,6 +34,7 @@ class State(
     Feeds,
     PageSizes,
     Jobs,
+    WebLogins,
     Protocol,
 ):
     """All state of the agent. Raises `agent.errors.StateError` when the store can't be used."""

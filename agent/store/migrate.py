@@ -12,7 +12,7 @@ from agent.store.tables import schema_support
 
 __all__ = ["HEAD", "KNOWN_REVISIONS", "USABLE_SINCE", "migrate"]
 
-HEAD = "0021"
+HEAD = "0022"
 USABLE_SINCE = "0020"
 """The oldest schema whose release may use this one: the newest `usable_since` of the migrations."""
 KNOWN_REVISIONS = frozenset(
@@ -37,6 +37,7 @@ KNOWN_REVISIONS = frozenset(
         "0018",
         "0019",
         "0020",
+        "0021",
         HEAD,
     }
 )

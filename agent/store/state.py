@@ -7,7 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -44,6 +44,7 @@ from agent.model.run import (
     WorkspaceRecord,
 )
 from agent.model.verification import Verification, VerificationKind
+from agent.model.web_login import WebSession
 from agent.ports.permits import PermitAnswer, PermitRequest
 from agent.store import approvals as approvals_table
 from agent.store import (
@@ -62,6 +63,7 @@ from agent.store import (
     run_journal,
     targets,
     verifications,
+    web_logins,
     workspace_memory,
     workspaces,
 )
@@ -97,6 +99,8 @@ class SqlState:
         self._renewer = ThreadPoolExecutor(max_workers=MAX_RENEWALS, thread_name_prefix="state-renew")
         # Two, so that one exchange of permits that hangs does not keep the next waiting.
         self._permits = ThreadPoolExecutor(max_workers=2, thread_name_prefix="state-permits")
+        # A visitor's request must not wait for a run's long transaction.
+        self._logins = ThreadPoolExecutor(max_workers=2, thread_name_prefix="state-logins")
 
     @classmethod
     async def open(cls, url: str, now: Callable[[], datetime], *, only_new: bool = False) -> SqlState:
@@ -131,7 +135,7 @@ class SqlState:
     async def close(self) -> None:
         """Close the database once pending calls have ended, or were aborted without a response."""
         self._is_closing = True
-        running = (self._renewer, self._reader, self._writer, self._permits)
+        running = (self._renewer, self._reader, self._writer, self._permits, self._logins)
         threads = asyncio.gather(*(asyncio.to_thread(each.shutdown) for each in running))
         await asyncio.wait({threads}, timeout=CLOSE_TIMEOUT_SECONDS)
         self._database.abort_waits()
@@ -208,7 +212,10 @@ class SqlState:
             with self._database.begin_write() as connection:
                 return body(connection)
 
-        running = self._in(threads, transaction)
+        return await self._await_bounded(threads, transaction)
+
+    async def _await_bounded(self, threads: ThreadPoolExecutor, work: Callable[[], T]) -> T:
+        running = self._in(threads, work)
         # The waiting task may be cancelled.
         running.add_done_callback(_consume_result)
         done, _ = await asyncio.wait({running}, timeout=RENEW_TIMEOUT_SECONDS)
@@ -634,6 +641,45 @@ class SqlState:
             lambda connection: page_sizes.record_page_size(self._database, connection, target, learned)
         )
 
+    async def open_web_session(self, session_id: str, person: str, role: str, seal: Callable[[datetime], str]) -> None:
+        await self._write_bounded(
+            self._logins,
+            lambda connection: web_logins.open_web_session(self._database, connection, session_id, person, role, seal),
+        )
+
+    async def use_web_session(self, session_id: str) -> WebSession | None:
+        def read() -> tuple[WebSession, bool] | None:
+            with self._database.begin_read() as connection:
+                return web_logins.find_web_session(self._database, connection, session_id)
+
+        found = await self._await_bounded(self._logins, read)
+        if found is None:
+            return None
+        session, is_due = found
+        if is_due:
+            await self._write_bounded(
+                self._logins, lambda connection: web_logins.record_use(self._database, connection, session_id)
+            )
+        return session
+
+    async def end_web_session(self, session_id: str) -> None:
+        await self._write_bounded(self._logins, lambda connection: web_logins.end_web_session(connection, session_id))
+
+    async def begin_login(self, login_id: str) -> None:
+        await self._write_bounded(
+            self._logins, lambda connection: web_logins.begin_login(self._database, connection, login_id)
+        )
+
+    async def finish_login(self, login_id: str) -> bool:
+        return await self._write_bounded(
+            self._logins, lambda connection: web_logins.finish_login(self._database, connection, login_id)
+        )
+
+    async def count_failed_login(self, address: str) -> timedelta:
+        return await self._write_bounded(
+            self._logins, lambda connection: web_logins.count_failed_login(self._database, connection, address)
+        )
+
     async def load_feed_cursor(self, connector: str) -> FeedCursor | None:
         return await self._read_transaction(lambda connection: feeds.load_feed_cursor(connection, connector))
 
@@ -748,6 +794,7 @@ class SqlState:
         old = await self._read_transaction(lambda connection: load_expired_run_ids(connection, before, self._now()))
         for start in range(0, len(old), BATCH_SIZE):
             await self._write_transaction(partial(delete_runs, run_ids=old[start : start + BATCH_SIZE]))
+        await self._write_transaction(lambda connection: web_logins.prune_web_logins(self._database, connection))
         return len(old)
 
 

@@ -481,6 +481,39 @@ jobs = Table(
     Column("error", EscapedText, nullable=False),
 )
 
+# Browsers that are logged in to the page.
+web_sessions = Table(
+    "web_sessions",
+    metadata,
+    # A hash of the cookie.
+    Column("id", Text, primary_key=True),
+    Column("person", EscapedText, nullable=False),
+    Column("role", Text, nullable=False),
+    # Binds the row to a credential of the configuration, with which no one but the daemon can make it.
+    Column("seal", Text, nullable=False),
+    Column("began_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger, nullable=False),
+)
+
+# Visitors who were sent to the identity provider and have not returned.
+begun_logins = Table(
+    "begun_logins",
+    metadata,
+    # A hash of the cookie.
+    Column("id", Text, primary_key=True),
+    Column("began_at", BigInteger, nullable=False),
+)
+
+# Addresses from which wrong tokens came.
+failed_logins = Table(
+    "failed_logins",
+    metadata,
+    Column("address", EscapedText, primary_key=True),
+    # JSON: the times that count still, the oldest first.
+    Column("times", Text, nullable=False),
+    Column("last_at", BigInteger, nullable=False),
+)
+
 # Since when the state knows a scheduled report: it is due at the moments of its schedule after that.
 report_names = Table(
     "report_names",

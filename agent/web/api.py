@@ -107,7 +107,7 @@ async def get_reader(
     token: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_token)],
 ) -> Principal:
     """Return who sent *request*. Raises `HttpProblem` for a wrong token, role or query."""
-    principal = _authenticate(request, context, token)
+    principal = await _authenticate(request, context, token)
     context.authorize(principal, Role.READ)
     _check_query(request)
     return principal
@@ -119,7 +119,7 @@ async def get_operator(
     token: Annotated[HTTPAuthorizationCredentials | None, Depends(bearer_token)],
 ) -> Principal:
     """Return the operator who sent *request*. Raises `HttpProblem`, also for a body that is not JSON."""
-    principal = _authenticate(request, context, token)
+    principal = await _authenticate(request, context, token)
     context.authorize(principal, Role.OPERATE)
     _check_query(request)
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
@@ -127,7 +127,7 @@ async def get_operator(
     return principal
 
 
-def _authenticate(request: Request, context: WebContext, token: HTTPAuthorizationCredentials | None) -> Principal:
+async def _authenticate(request: Request, context: WebContext, token: HTTPAuthorizationCredentials | None) -> Principal:
     if token is None or not token.credentials.strip():
         raise HttpProblem(
             401,
@@ -136,7 +136,7 @@ def _authenticate(request: Request, context: WebContext, token: HTTPAuthorizatio
             "Send `Authorization: Bearer …` with a token of `pigment-sync hash-token`.",
             {"WWW-Authenticate": "Bearer"},
         )
-    return context.authenticate(request, token.credentials.strip())
+    return await context.authenticate(request, token.credentials.strip())
 
 
 def _check_query(request: Request) -> None:

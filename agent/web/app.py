@@ -22,7 +22,7 @@ from agent.metrics import Metrics
 from agent.settings.server import ServerSettings
 from agent.web import health, pages, report_pages
 from agent.web.api import API_PREFIX, add_api, invalid_request_problem
-from agent.web.auth import LoginRateLimit, Sessions, parse_tokens
+from agent.web.auth import LoginLimit, Sessions, parse_tokens
 from agent.web.context import WebContext
 from agent.web.login import LoginRequired
 from agent.web.middleware import SecurityMiddleware
@@ -45,14 +45,14 @@ def application(
 ) -> ASGIApp:
     """Return the application. *server* returns the active settings, *transport* the HTTP transport.
 
-    *now* is a monotonic clock for sessions and limits.
+    *now* is a monotonic clock, by which this process remembers what the state said of sessions and limits.
 
     Raises `ConfigError` and `SecretError` when an entry of `server.tokens` can't be read: the start must fail then, not
     the first login.
     """
     parse_tokens(server().tokens)
-    context = WebContext(daemon, server, Sessions(now), LoginRateLimit(now))
-    page = pages.Pages(context, OidcLogin(server, now, transport))
+    context = WebContext(daemon, server, Sessions(daemon.state, now), LoginLimit(daemon.state, now))
+    page = pages.Pages(context, OidcLogin(server, daemon.state, transport))
     routes: Sequence[BaseRoute] = [
         *health.routes(daemon, metrics),
         *pages.routes(page),

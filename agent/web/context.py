@@ -24,7 +24,7 @@ from agent.report.view import is_approvable, wrong_target_message
 from agent.settings.server import ServerSettings
 from agent.settings.token import Role
 from agent.web.approval_form import ApprovalForm, ApprovalRecord, approval_form, wrong_number
-from agent.web.auth import LoginRateLimit, Principal, Sessions, find_principal
+from agent.web.auth import LoginLimit, Principal, Sessions, find_principal
 from agent.web.problems import HttpProblem
 
 __all__ = ["AcceptedApproval", "GivenApproval", "WebContext"]
@@ -60,9 +60,9 @@ class WebContext:
     daemon: DaemonApi
     server_settings: Callable[[], ServerSettings]
     sessions: Sessions
-    login_limit: LoginRateLimit
+    login_limit: LoginLimit
 
-    def authenticate(self, request: HttpRequest, token: str) -> Principal:
+    async def authenticate(self, request: HttpRequest, token: str) -> Principal:
         """Return the principal of *token*. Raises `HttpProblem` (401, 429), and counts the failure.
 
         A correct token always passes. Behind a proxy all clients share one address, and one outdated script must not
@@ -71,7 +71,7 @@ class WebContext:
         if (principal := find_principal(self.server_settings().tokens, token)) is not None:
             return principal
         address = request.client.host if request.client else ""
-        wait = self.login_limit.wait_seconds(address)
+        wait = await self.login_limit.count_failure(address)
         if wait:
             raise HttpProblem(
                 429,
@@ -80,7 +80,6 @@ class WebContext:
                 f"Try again in {wait} seconds.",
                 {"Retry-After": str(wait)},
             )
-        self.login_limit.record_failure(address)
         log.warning("login.refused", address=address)
         raise HttpProblem(
             401,

@@ -8,9 +8,11 @@ import structlog
 from starlette.requests import Request as HttpRequest
 from starlette.responses import RedirectResponse, Response
 
+from agent.errors import StateError
+from agent.model.web_login import SESSION_LIFETIME
 from agent.settings.server import ServerSettings
 from agent.settings.token import Role
-from agent.web.auth import SESSION_MAX_SECONDS, Principal, Session, is_same_secret
+from agent.web.auth import Principal, Session, is_same_secret
 from agent.web.context import WebContext
 from agent.web.problems import HttpProblem
 
@@ -28,10 +30,13 @@ class LoginRequired(Exception):
         self.next_path = to
 
 
-def require_session(context: WebContext, request: HttpRequest, role: Role = Role.READ) -> Session:
-    """Return the browser's session. Raises `LoginRequired`, and `HttpProblem` (403) for a missing role."""
+async def require_session(context: WebContext, request: HttpRequest, role: Role = Role.READ) -> Session:
+    """Return the browser's session.
+
+    Raises `LoginRequired`, `HttpProblem` (403) for a missing role, and `StateError` if it can't be checked.
+    """
     cookie = request.cookies.get(_cookie_name(context.server_settings()), "")
-    session = context.sessions.find(cookie, context.server_settings()) if cookie else None
+    session = await context.sessions.find(cookie, context.server_settings(), role) if cookie else None
     if session is None:
         raise LoginRequired(request.url.path if request.method == "GET" else "/")
     context.authorize(session.principal, role)
@@ -66,18 +71,19 @@ def _refuse_cross_site(request: HttpRequest) -> None:
 async def log_in(context: WebContext, request: HttpRequest) -> Response:
     """Log in with the token of a form. Raises `HttpProblem` (401, 429)."""
     fields = await read_form(request)
-    principal = context.authenticate(request, fields.get("token", "").strip())
-    return start_session(context, principal, RedirectResponse(safe_redirect_path(fields.get("next", "")), 303))
+    principal = await context.authenticate(request, fields.get("token", "").strip())
+    return await start_session(context, principal, RedirectResponse(safe_redirect_path(fields.get("next", "")), 303))
 
 
-def start_session(context: WebContext, principal: Principal, response: Response) -> Response:
+async def start_session(context: WebContext, principal: Principal, response: Response) -> Response:
     """Start a session with *response*. The cookie is always new: an old one must not become valid."""
-    log.info("login.done", by=principal.name, role=principal.role)
     server = context.server_settings()
+    cookie = await context.sessions.open(principal, server)
+    log.info("login.done", by=principal.name, role=principal.role)
     response.set_cookie(
         _cookie_name(server),
-        context.sessions.open(principal),
-        max_age=SESSION_MAX_SECONDS,
+        cookie,
+        max_age=int(SESSION_LIFETIME.total_seconds()),
         path="/",
         secure=_is_secure(server),
         httponly=True,
@@ -87,10 +93,16 @@ def start_session(context: WebContext, principal: Principal, response: Response)
 
 
 async def log_out(context: WebContext, request: HttpRequest) -> Response:
-    session = require_session(context, request)
+    """End the session for all replicas. Raises `HttpProblem` (503) if that can't be recorded."""
+    session = await require_session(context, request)
     await read_form(request, session)
     name = _cookie_name(context.server_settings())
-    context.sessions.close(request.cookies[name])
+    try:
+        await context.sessions.close(request.cookies[name])
+    except StateError as error:
+        raise HttpProblem(
+            503, error.code, f"You are still logged in. {error.message}", "Log out again in a minute."
+        ) from error
     response = RedirectResponse("/login", 303)
     response.delete_cookie(
         name, path="/", secure=_is_secure(context.server_settings()), httponly=True, samesite="strict"

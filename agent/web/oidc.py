@@ -5,9 +5,11 @@ Authlib (extra `oidc`) does the protocol and checks the ID token: OpenID Connect
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
 import secrets
 import warnings
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -17,9 +19,11 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response
 
 from agent.errors import ConfigError
+from agent.model.web_login import BEGUN_LOGIN_LIFETIME
+from agent.ports.web_logins import WebLogins
 from agent.settings.server import OidcSettings, ServerSettings
 from agent.settings.token import Role
-from agent.web.auth import MonotonicClock, Principal
+from agent.web.auth import Principal, cookie_hash
 from agent.web.problems import HttpProblem
 
 __all__ = ["CALLBACK_PATH", "OidcLogin"]
@@ -27,7 +31,7 @@ __all__ = ["CALLBACK_PATH", "OidcLogin"]
 log = structlog.get_logger()
 CALLBACK_PATH = "/login/oidc/callback"
 COOKIE_NAME = "pigment-sync-login"
-PENDING_SECONDS, MAX_PENDING = 600, 1000
+CLIENT_NAME = "provider"
 TIMEOUT_SECONDS = 15
 MAX_NAME_LENGTH = 100
 """For a name that a visitor chose; `sub` has up to 255 characters (OpenID Connect Core 1.0, 2)."""
@@ -36,43 +40,49 @@ MAX_NAME_LENGTH = 100
 class OidcLogin:
     """Send visitors to the identity provider, and log them in when they return.
 
-    State, nonce and PKCE verifier are kept here, under a cookie that browsers also send on the way back (SameSite=Lax).
+    State, nonce and PKCE verifier are derived from a cookie that browsers also send on the way back (SameSite=Lax). So
+    any replica can finish a login, and no one can read them in the state: it keeps a hash of the cookie only, which
+    makes the login end by being used once, or by its age.
     """
 
     def __init__(
         self,
         server: Callable[[], ServerSettings],
-        now: MonotonicClock,
+        state: WebLogins,
         transport: Callable[[], httpx.AsyncBaseTransport],
     ) -> None:
         self._server_settings = server
-        self._now = now
+        self._state = state
         self._transport = transport
-        self._pending: OrderedDict[str, tuple[float, dict[str, Any]]] = OrderedDict()
 
     async def begin(self, request: HttpRequest) -> Response:
-        """Send the visitor to the identity provider. Raises `HttpProblem`."""
+        """Send the visitor to the identity provider. Raises `HttpProblem`, `StateError`."""
         client = self._create_client(self._require_settings())
-        flow: dict[str, Any] = {}
-        request.scope["session"] = flow
-        response: Response = await self._await_provider(client.authorize_redirect(request, self._callback_url(request)))
         cookie = secrets.token_urlsafe(32)
-        while len(self._pending) >= MAX_PENDING:
-            self._pending.popitem(last=False)
-        self._pending[cookie] = (self._now(), flow)
+        # Authlib puts its own copy there; what it needs on the way back is derived again.
+        request.scope["session"] = {}
+        redirect = client.authorize_redirect(request, self._callback_url(request), **_login_secrets(cookie))
+        response: Response = await self._await_provider(redirect)
+        await self._state.begin_login(cookie_hash(cookie))
         is_secure = self._callback_url(request).startswith("https:")
         response.set_cookie(
-            COOKIE_NAME, cookie, max_age=PENDING_SECONDS, path="/login", secure=is_secure, httponly=True, samesite="lax"
+            COOKIE_NAME,
+            cookie,
+            max_age=int(BEGUN_LOGIN_LIFETIME.total_seconds()),
+            path="/login",
+            secure=is_secure,
+            httponly=True,
+            samesite="lax",
         )
         return response
 
     async def finish(self, request: HttpRequest) -> Principal:
-        """Return the principal that the identity provider names. Raises `HttpProblem`."""
+        """Return the principal that the identity provider names. Raises `HttpProblem`, `StateError`."""
         settings = self._require_settings()
-        since, flow = self._pending.pop(request.cookies.get(COOKIE_NAME, ""), (0.0, {}))
-        if not flow or self._now() - since > PENDING_SECONDS:
+        cookie = request.cookies.get(COOKIE_NAME, "")
+        if not cookie or not await self._state.finish_login(cookie_hash(cookie)):
             raise HttpProblem(403, "login", "This login did not start in this browser, or it expired.", "Log in again.")
-        request.scope["session"] = flow
+        request.scope["session"] = _authlib_session(cookie, self._callback_url(request))
         client = self._create_client(settings)
         await self._verify_issuer(client, settings)
         token = await self._await_provider(client.authorize_access_token(request))
@@ -98,7 +108,7 @@ class OidcLogin:
         oauth = _import_authlib()
         registry = oauth.OAuth()
         return registry.register(
-            "provider",
+            CLIENT_NAME,
             client_id=settings.client_id,
             client_secret=settings.client_secret.reveal(),
             server_metadata_url=f"{settings.issuer}/.well-known/openid-configuration",
@@ -140,6 +150,23 @@ class OidcLogin:
                 "The identity provider can't be reached, or its response is not valid.",
                 "Check server.oidc.issuer.",
             ) from error
+
+
+def _login_secrets(cookie: str) -> dict[str, str]:
+    """Return the state, nonce and PKCE verifier of the login of *cookie*, 43 characters each (RFC 7636, 4.1)."""
+    return {name: _derive(cookie, name) for name in ("state", "nonce", "code_verifier")}
+
+
+def _derive(cookie: str, name: str) -> str:
+    digest = hmac.new(cookie.encode(), f"login {name}".encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def _authlib_session(cookie: str, callback_url: str) -> dict[str, Any]:
+    """Return what Authlib's integration for Starlette keeps in a session between the two requests of a login."""
+    found = _login_secrets(cookie)
+    data = {"redirect_uri": callback_url, "nonce": found["nonce"], "code_verifier": found["code_verifier"]}
+    return {f"_state_{CLIENT_NAME}_{found['state']}": {"data": data}}
 
 
 def _principal_from_claims(claims: Mapping[str, Any], settings: OidcSettings) -> Principal:

@@ -60,13 +60,13 @@ class PageFrame:
 
     def read_route(self, path: str, handler: PageHandler) -> Route:
         async def handle(request: HttpRequest) -> Response:
-            return await handler(request, login.require_session(self._context, request))
+            return await handler(request, await login.require_session(self._context, request))
 
         return Route(path, handle, methods=["GET"])
 
     def operate_route(self, path: str, handler: FormHandler) -> Route:
         async def handle(request: HttpRequest) -> Response:
-            session = login.require_session(self._context, request, Role.OPERATE)
+            session = await login.require_session(self._context, request, Role.OPERATE)
             fields = await login.read_form(request, session)
             if len(fields.get("reason", "")) > MAX_REASON_LENGTH:
                 raise HttpProblem(

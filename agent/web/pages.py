@@ -106,7 +106,7 @@ class Pages:
         site began.
         """
         principal = await self._oidc.finish(request)
-        return login.start_session(self._context, principal, self.frame.render("welcome.html", None))
+        return await login.start_session(self._context, principal, self.frame.render("welcome.html", None))
 
     async def log_out(self, request: HttpRequest) -> Response:
         return await login.log_out(self._context, request)

@@ -234,6 +234,7 @@ def test_rules_are_those_of_the_deployment_and_the_job_is_the_one_they_know() ->
     assert endpoint["path"] == "/metrics"
     assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "pigment-sync"}]
     (port,) = documents["Service"]["spec"]["ports"]
+    assert "sessionAffinity" not in documents["Service"]["spec"], "the page works at any replica"
     assert endpoint["port"] == port["name"]
 
 
