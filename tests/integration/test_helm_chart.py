@@ -191,6 +191,11 @@ def test_probes_ask_for_what_the_daemon_answers() -> None:
     assert set(probed.values()) <= PROBE_PATHS
 
 
+def test_service_sends_a_visitor_to_any_replica() -> None:
+    service = rendered(merge_trees(merge_trees(LEAST, POSTGRES), {"replicas": 2}))["Service"]
+    assert "sessionAffinity" not in service["spec"]
+
+
 def test_replicas_prefer_different_nodes_unless_an_affinity_is_set() -> None:
     (term,) = pod(rendered(merge_trees(merge_trees(LEAST, POSTGRES), {"replicas": 2})))["affinity"]["podAntiAffinity"][
         "preferredDuringSchedulingIgnoredDuringExecution"
@@ -234,7 +239,6 @@ def test_rules_are_those_of_the_deployment_and_the_job_is_the_one_they_know() ->
     assert endpoint["path"] == "/metrics"
     assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "pigment-sync"}]
     (port,) = documents["Service"]["spec"]["ports"]
-    assert "sessionAffinity" not in documents["Service"]["spec"], "the page works at any replica"
     assert endpoint["port"] == port["name"]
 
 
