@@ -162,7 +162,7 @@ class DaemonFeeds:
         now, failures = self.clock.elapsed(), self._failures.get(workspace, 0)
         if settled.is_busy:
             self._not_before[workspace] = now + min(_pause_after(failures), LONGEST_BUSY_PAUSE).total_seconds()
-            # How long another process holds the workspace says nothing about how our next run ends.
+            # How long another process holds the workspace does not show how our next run ends.
             self._failures[workspace] = min(failures, 2)
             return
         self._show_unlooked(workspace, settled)

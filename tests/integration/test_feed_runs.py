@@ -373,7 +373,7 @@ async def test_whole_run_changes_nothing_of_who_may_have_left_after_it_read_them
                 await state.record_look([replace(each, due_at=later) for each in named])
             return snapshot
 
-        # Those who were named for what this run reads are none of its business here.
+        # Those who were named for what this run reads are not due here.
         await world.poll()
         await state.end_named(await state.load_named_people(NAME))
         object.__setattr__(world.components.planner.connectors["okta-main"], "read", read_then_leave)
