@@ -99,6 +99,7 @@ class Service:
     provider: Provider
     seconds: Seconds
     apps: list[Any]
+    states: list[SqlState]
 
     def browser(self, replica: int, cookies: httpx.Cookies | None = None) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(self.apps[replica], client=("192.0.2.7", 1))
@@ -123,15 +124,16 @@ async def service(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
     oidc = {"issuer": ISSUER, "client_id": NAME, "client_secret": "of the client", "roles": {"Auditors": "read"}}
     server = ServerSettings.model_validate({"tokens": [str(hashed_token(TOKEN, Role.OPERATE, "ana"))], "oidc": oidc})
     async with AsyncExitStack() as stack:
-        apps = []
+        apps, states = [], []
         for _ in range(2):
             state = await SqlState.open(url, Clock().now)
+            states.append(state)
             stack.push_async_callback(state.close)
             daemon, metrics = FakeDaemonApi(state=state), Metrics(CollectorRegistry())
             apps.append(
                 application(daemon, metrics, lambda: server, lambda: httpx.MockTransport(provider.answer), seconds.now)
             )
-        yield Service(url, provider, seconds, apps)
+        yield Service(url, provider, seconds, apps, states)
 
 
 async def csrf_token(client: httpx.AsyncClient) -> str:
@@ -228,3 +230,22 @@ async def test_login_that_another_browser_began_is_refused(service: Service) -> 
     assert lured.status_code == 403
     assert NAME not in victim.cookies
     assert service.provider.verifiers == []
+
+
+async def test_replica_without_the_state_lets_no_visitor_in_and_does_not_pretend_to_log_out(service: Service) -> None:
+    async with service.browser(0) as known, service.browser(0) as new:
+        await known.post("/login", data={"token": TOKEN})
+        csrf = await csrf_token(known)
+        await service.states[0].close()
+        login = await new.post("/login", data={"token": TOKEN})
+        begun = await new.get("/login/oidc")
+        logout = await known.post("/logout", data={"csrf": csrf})
+        service.seconds.passed += SESSION_CACHE_SECONDS
+        action = await known.post("/workspaces/latam/runs", data={"csrf": csrf})
+        wrong = await new.post("/login", data={"token": "wrong"})
+        async with service.browser(1, known.cookies) as other:
+            assert (await other.get("/")).status_code == 200
+
+    assert [each.status_code for each in (login, begun, logout, action, wrong)] == [503, 503, 503, 503, 401]
+    assert "You are still logged in." in logout.text
+    assert len(new.cookies) == 0
