@@ -167,3 +167,15 @@ async def test_state_that_is_being_closed_takes_no_more_work(postgres_server: st
     for late in (state.prove_writable(), state.load_memory("latam"), state.take_lease("latam", "one")):
         with pytest.raises(StateError, match="this program ends"):
             await late
+
+
+async def test_visitor_gets_an_error_within_seconds_of_a_stopped_server_process(postgres_server: str) -> None:
+    """The transaction waits for twelve seconds here; the call does not."""
+    url = new_database(postgres_server)
+    async with opened(url, 12.0) as state:
+        await state.open_web_session("s1", "ann", "read", str)
+        with stopped_processes(url):
+            with pytest.raises(StateError, match="has not answered for 4 s") as failure:
+                await state.use_web_session("s1")
+            assert failure.value.is_transient
+        assert await state.use_web_session("s1") is not None
