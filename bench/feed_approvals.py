@@ -22,7 +22,7 @@ class HeldLeavers:
     """The leavers of a group by workspace and member id, since *since*.
 
     *held_at* has when a run held each for the first time, by the journal, and *approved_at* when its plan was approved.
-    *guards* counts the codes of those holds.
+    *guards* counts the leavers by each guard that holds them; several guards may hold one.
     """
 
     client: httpx.Client
@@ -48,14 +48,15 @@ class HeldLeavers:
 
     def _take(self, name: str, run_id: str, members: set[str]) -> None:
         run = self._get(f"/api/v1/runs/{run_id}")
-        holds = [hold for hold in (run["plan"] or {}).get("holds", ()) if hold.get("scim_id") in members]
-        if run["trigger"] == "feed" or run["dry_run"] or not holds:
+        plan: Json = run["plan"] or {}
+        held = {at: hold["scim_id"] for at, hold in enumerate(plan.get("holds", ())) if hold.get("scim_id") in members}
+        if run["trigger"] == "feed" or run["dry_run"] or not held:
             return
-        for hold in holds:
-            if hold["scim_id"] not in self.held_at:
-                self.held_at[hold["scim_id"]] = _moment(run["finished_at"])
-                self.guards[hold["code"]] += 1
-        self._to_approve[name] = run, [hold["scim_id"] for hold in holds]
+        fresh = {at for at, member in held.items() if member not in self.held_at}
+        for guard in plan["guards"]:
+            self.guards[guard["code"]] += len(fresh.intersection(guard["holds"]))
+        self.held_at |= {held[at]: _moment(run["finished_at"]) for at in fresh}
+        self._to_approve[name] = run, list(held.values())
 
     def _approve(self, name: str, run: Json, members: Sequence[str]) -> None:
         body = {"digest": run["digest"], "reason": "the group was taken off"}

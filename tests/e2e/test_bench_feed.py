@@ -53,7 +53,8 @@ def test_plan_that_holds_the_group_is_approved_once_it_can_be() -> None:
     posted: list[object] = []
     statuses = [409, 202]
     run = {"id": "r1", "trigger": "schedule", "dry_run": False, "finished_at": "2026-03-01T12:00:30Z", "digest": DIGEST}
-    holds = [{"scim_id": key, "code": "group-shrink"} for key in ("m1", "m2", "another")]
+    holds = [{"scim_id": key} for key in ("another", "m1", "m2")]
+    guards = [{"code": "group-shrink", "holds": [0, 1, 2]}, {"code": "group-emptied", "holds": [1]}]
     older = run | {"id": "r0", "finished_at": "2026-03-01T11:00:00Z"}
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -63,7 +64,7 @@ def test_plan_that_holds_the_group_is_approved_once_it_can_be() -> None:
         if request.url.path == "/api/v1/runs":
             return httpx.Response(200, json={"runs": [run | {"id": "r2", "finished_at": None}, run, older]})
         assert request.url.path == "/api/v1/runs/r1"
-        return httpx.Response(200, json=run | {"plan": {"holds": holds}})
+        return httpx.Response(200, json=run | {"plan": {"holds": holds, "guards": guards}})
 
     with httpx.Client(transport=httpx.MockTransport(answer), base_url="http://agent.example.com") as client:
         held = HeldLeavers(client, {"bench-1": ["m1", "m2", "m3"]}, since=1772366400.0)
@@ -75,7 +76,7 @@ def test_plan_that_holds_the_group_is_approved_once_it_can_be() -> None:
     assert posted == [("/api/v1/runs/r1/approval", DIGEST)] * 2
     assert held.held_at == {"m1": 1772366430.0, "m2": 1772366430.0}
     assert held.approved_at.keys() == {"m1", "m2"}
-    assert held.guards == {"group-shrink": 2}
+    assert held.guards == {"group-shrink": 2, "group-emptied": 1}
 
 
 def test_first_signal_ends_the_leaving_and_the_second_the_waiting() -> None:
