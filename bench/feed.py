@@ -74,6 +74,15 @@ class Run:
     ended: float | None = None
 
 
+def was_running(runs: Sequence[Run], since: float, until: float, workspace: str = "") -> bool:
+    """Return whether one of *runs* over *workspace* (empty: any) was going on at any time between the two."""
+    return any(
+        run.began <= until and (run.ended is None or since <= run.ended)
+        for run in runs
+        if workspace in ("", run.workspace)
+    )
+
+
 @dataclass(slots=True)
 class Daemon:
     """A `serve` process. *runs* has the runs over everyone by id. *by_feed* counts the deactivations of feed runs."""
@@ -126,13 +135,8 @@ class Daemon:
     def metrics(self) -> str:
         return httpx.get(f"http://127.0.0.1:{self.port}/metrics", timeout=60, trust_env=False).text
 
-    def was_running(self, since: float, until: float, workspace: str = "") -> bool:
-        """Return whether a run over everyone in *workspace* (empty: any) was going on at any time between the two."""
-        return any(
-            run.began <= until and (run.ended is None or since <= run.ended)
-            for run in list(self.runs.values())
-            if workspace in ("", run.workspace)
-        )
+    def was_running(self, since: float, until: float) -> bool:
+        return was_running(list(self.runs.values()), since, until)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,7 @@ def summary(values: Sequence[float]) -> str:
     return f"{len(values):>5} {_percentile(values, 0.5):>7.1f} {_percentile(values, 0.95):>7.1f} {max(values):>7.1f}"
 
 
-def make_rows(waits: dict[str, list[Wait]], daemon: Daemon) -> list[Rows]:
+def make_rows(waits: Mapping[str, Sequence[Wait]], runs: Sequence[Run]) -> list[Rows]:
     rows = []
     for kind, found in sorted(waits.items()):
         if kind == GROUP_OFF:
@@ -165,7 +169,7 @@ def make_rows(waits: dict[str, list[Wait]], daemon: Daemon) -> list[Rows]:
         in_run: list[float] = []
         for workspace, left_at, seconds in found:
             if seconds is not None:
-                is_in_run = daemon.was_running(left_at, left_at + seconds, workspace)
+                is_in_run = was_running(runs, left_at, left_at + seconds, workspace)
                 (in_run if is_in_run else alone).append(seconds)
         missing = sum(seconds is None for _, _, seconds in found)
         rows.append(Rows(kind, tuple(alone), tuple(in_run), missing))
@@ -292,7 +296,8 @@ class Bench:
 
     def report(self) -> list[Rows]:
         """Print the times so far, and return them."""
-        rows = make_rows(cast("dict[str, list[Wait]]", self.sandbox.call("waits")), self.daemon)
+        waits = cast("dict[str, list[Wait]]", self.sandbox.call("waits"))
+        rows = make_rows(waits, list(self.daemon.runs.values()))
         wrongful = cast("list[str]", self.sandbox.call("wrongful"))
         rows += self._report_groups_off()
         _print_rows(rows, wrongful, self.daemon)

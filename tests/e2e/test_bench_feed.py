@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bench.feed import Stop, main
+from bench.feed import Run, Stop, main, make_rows
 from bench.feed_approvals import HeldLeavers
 from bench.feed_sandbox import GROUP_OFF, LeavingCompany
 
@@ -87,3 +87,12 @@ def test_first_signal_ends_the_leaving_and_the_second_the_waiting() -> None:
     assert (stop.may_leave(), stop.waiting.is_set()) == (False, False)
     stop.on_signal()
     assert stop.waiting.is_set()
+
+
+def test_leaver_waits_for_a_run_of_their_own_workspace_only() -> None:
+    waits = {"deleted": [("bench-1", 100.0, 10.0), ("bench-2", 100.0, 20.0), ("bench-3", 100.0, None)]}
+    runs = [Run("bench-2", 90.0, 95.0), Run("bench-1", 90.0, 99.0), Run("bench-2", 105.0)]
+
+    (row,) = make_rows(waits, runs)
+
+    assert (row.seconds, row.in_run, row.missing) == ((10.0,), (20.0,), 1)
