@@ -45,7 +45,7 @@ def application(
 ) -> ASGIApp:
     """Return the application. *server* returns the active settings, *transport* the HTTP transport.
 
-    *now* is a monotonic clock, by which this process remembers what the state said of sessions and limits.
+    *now* is a monotonic clock: this process keeps for some seconds what the state holds of sessions and limits.
 
     Raises `ConfigError` and `SecretError` when an entry of `server.tokens` can't be read: the start must fail then, not
     the first login.
