@@ -43,13 +43,14 @@ def sandbox() -> Iterator[Sandbox]:
 
 @dataclass
 class Harness:
-    """A daemon with its resources. *ended* are the observed results, *blocks* keeps runs from starting."""
+    """A daemon with its resources. *ended* are the observed results, *blocks* keeps runs from starting, *blocked* so many."""
 
     daemon: Daemon
     shared: SharedResources
     config: Path
     ended: list[tuple[Trigger, RunResult]] = field(default_factory=list)
     blocks: asyncio.Event | None = None
+    blocked: int = 0
 
     async def until(self, holds: Callable[[], object]) -> None:
         for _ in range(WITHIN_SECONDS * 50):
@@ -91,6 +92,7 @@ async def at_home(config: Path) -> AsyncIterator[Harness]:
             now: Settings, progress: Progress, stopping: GracefulShutdown
         ) -> AsyncIterator[Components]:
             if harnesses[0].blocks is not None:
+                harnesses[0].blocked += 1
                 await harnesses[0].blocks.wait()
             async with build_components(now, progress, stopping, shared) as made:
                 yield made
@@ -224,7 +226,7 @@ async def test_run_that_never_began_is_accounted_for(home: AbstractAsyncContextM
     async with home as harness:
         harness.blocks = asyncio.Event()
         ids = [await harness.daemon.request_run(run_request(is_dry_run=True)) for _ in range(6)]
-        await asyncio.sleep(0)
+        await harness.until(lambda: harness.blocked)
         stopping = asyncio.create_task(harness.daemon.stop())
         await asyncio.sleep(0)
         harness.blocks.set()

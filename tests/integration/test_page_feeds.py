@@ -12,10 +12,16 @@ from tests.integration.test_page_approvals import PageDaemon, Visitor, daemon, v
 
 __all__ = ["daemon", "visitor"]
 
-NOW = datetime.now(UTC)
+# The page compares with the time of day: the parameters are moved to it when their test begins.
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 EVERY = timedelta(seconds=15)
 WELL = FeedStatus("okta-main", EVERY, polled_at=NOW, since=NOW, lags=[10, 18, 40])
 LATER = timedelta(hours=1)
+
+
+def moved(feed: FeedStatus, by: timedelta) -> FeedStatus:
+    names = ("polled_at", "since", "until", "lost_at")
+    return replace(feed, **{name: at + by for name in names if (at := getattr(feed, name)) is not None})
 
 
 @pytest.mark.parametrize(
@@ -59,9 +65,10 @@ LATER = timedelta(hours=1)
 async def test_state_of_a_feed_is_a_line_with_its_remedy(
     visitor: Visitor, daemon: PageDaemon, feed: FeedStatus, state: FeedState, words: list[str]
 ) -> None:
-    daemon.feeds = (feed,)
+    now = datetime.now(UTC)
+    daemon.feeds = (moved(feed, now - NOW),)
 
     shown = await visitor.read("/")
 
-    assert feed.state_at(datetime.now(UTC)) is state
+    assert feed.state_at(NOW) is state
     assert [each for each in words if each not in shown] == [], shown

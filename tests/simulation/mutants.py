@@ -349,7 +349,7 @@ MUTANTS_WITHOUT_FEED = (
     ),
     Mutant(
         "guards each workspace by itself",
-        ((SURVEY, "held = {plan.workspace: plan for plan in apply_fleet_guard(plans, fleet)}", "held = {}"),),
+        ((SURVEY, "await asyncio.to_thread(apply_fleet_guard, plans, fleet)", "()"),),
         "more deactivations than the guard of all workspaces allows",
     ),
     Mutant(
