@@ -43,7 +43,10 @@ def sandbox() -> Iterator[Sandbox]:
 
 @dataclass
 class Harness:
-    """A daemon with its resources. *ended* are the observed results, *blocks* keeps runs from starting, *blocked* so many."""
+    """A daemon with its resources. *ended* are the observed results, *blocks* keeps runs from starting.
+
+    *blocked* counts those.
+    """
 
     daemon: Daemon
     shared: SharedResources
