@@ -41,13 +41,16 @@ class HeldLeavers:
             for run in reversed(runs):
                 ended = run["finished_at"]
                 if ended and run["id"] not in self._read_runs and _moment(ended) >= self.since:
-                    self._read_runs.add(run["id"])
                     self._take(name, run["id"], set(members))
             if name in self._to_approve:
                 self._approve(name, *self._to_approve[name])
 
     def _take(self, name: str, run_id: str, members: set[str]) -> None:
         run = self._get(f"/api/v1/runs/{run_id}")
+        if not run["finished_at"]:
+            # Other workspaces of the same tick go on: until they end, its plan is not shown.
+            return
+        self._read_runs.add(run_id)
         plan: Json = run["plan"] or {}
         held = {at: hold["scim_id"] for at, hold in enumerate(plan.get("holds", ())) if hold.get("scim_id") in members}
         if run["trigger"] == "feed" or run["dry_run"] or not held:

@@ -55,6 +55,7 @@ def test_plan_that_holds_the_group_is_approved_once_it_can_be() -> None:
     run = {"id": "r1", "trigger": "schedule", "dry_run": False, "finished_at": "2026-03-01T12:00:30Z", "digest": DIGEST}
     holds = [{"scim_id": key} for key in ("another", "m1", "m2")]
     guards = [{"code": "group-shrink", "holds": [0, 1, 2]}, {"code": "group-emptied", "holds": [1]}]
+    shown = [run | {"finished_at": None, "plan": None}, run | {"plan": {"holds": holds, "guards": guards}}]
     older = run | {"id": "r0", "finished_at": "2026-03-01T11:00:00Z"}
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -64,10 +65,12 @@ def test_plan_that_holds_the_group_is_approved_once_it_can_be() -> None:
         if request.url.path == "/api/v1/runs":
             return httpx.Response(200, json={"runs": [run | {"id": "r2", "finished_at": None}, run, older]})
         assert request.url.path == "/api/v1/runs/r1"
-        return httpx.Response(200, json=run | {"plan": {"holds": holds, "guards": guards}})
+        return httpx.Response(200, json=shown.pop(0))
 
     with httpx.Client(transport=httpx.MockTransport(answer), base_url="http://agent.example.com") as client:
         held = HeldLeavers(client, {"bench-1": ["m1", "m2", "m3"]}, since=1772366400.0)
+        held.approve_new()
+        assert (held.held_at, held.approved_at) == ({}, {}), "another workspace of the same tick goes on"
         held.approve_new()
         assert held.approved_at == {}
         held.approve_new()
