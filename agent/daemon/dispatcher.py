@@ -242,9 +242,14 @@ class Dispatcher:
                 if not self._has_failed:
                     log.warning("jobs.not_loaded", error=error.message)
                 self._has_failed = True
+                self._polled_at = self.clock.elapsed()
+            except Exception:  # the outermost handler: a bug must not end the schedule, and the health shows it as late
+                if not self._has_failed:
+                    log.exception("jobs.crashed")
+                self._has_failed = True
             else:
                 self._has_failed = False
-            self._polled_at = self.clock.elapsed()
+                self._polled_at = self.clock.elapsed()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
 
@@ -277,7 +282,9 @@ class Dispatcher:
         self._working[job.id] = task
         self._claims[job.id] = None
 
-        def forget(_task: asyncio.Task[None]) -> None:
+        def forget(ended: asyncio.Task[None]) -> None:
+            if not ended.cancelled() and (failure := ended.exception()) is not None:
+                log.error("job.crashed", job=job.id, exc_info=failure)
             self._working.pop(job.id, None)
             self._claims.pop(job.id, None)
             self._wake.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -167,3 +168,18 @@ async def test_stop_leaves_a_request_to_another_daemon_if_there_is_one(config: P
         assert jobs == ()
         assert run is not None
         assert run.status is RunStatus.INTERRUPTED
+
+
+async def test_row_that_can_not_be_read_is_logged_and_ends_no_schedule(config: Path, tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        async with at_home(config) as harness:
+            with sqlite3.connect(tmp_path / "state.db") as database:
+                database.execute("INSERT INTO jobs VALUES ('unreadable', '', '{}', 1, 0, '', '', NULL, '')")
+            await harness.until(lambda: any(line["event"] == "jobs.crashed" for line in logs))
+            with sqlite3.connect(tmp_path / "state.db") as database:
+                database.execute("DELETE FROM jobs WHERE id = 'unreadable'")
+            run_id = await harness.daemon.request_run(
+                ManualRunRequest(LATAM, is_dry_run=True, by="ana@acme.com", reason="a look", trigger=Trigger.API)
+            )
+            await harness.idle()
+            assert (await harness.run(run_id)).status is RunStatus.PLANNED
