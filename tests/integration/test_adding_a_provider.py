@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from connectors.registry import PROVIDERS
+from tests.copied_source import copy_source
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "adding-a-provider.md").read_text("utf-8")
@@ -75,7 +75,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a copy of the product with the page's provider in it."""
     folder = tmp_path_factory.mktemp("tree")
     for name in ("agent", "connectors"):
-        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+        copy_source(ROOT / name, folder / name)
     package = folder / "connectors" / NAME
     package.mkdir()
     registry = folder / "connectors" / "registry.py"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import sys
 import zipfile
@@ -26,6 +25,7 @@ from agent.store.codec import change_to_json, to_micros
 from agent.store.migrate import HEAD, KNOWN_REVISIONS, USABLE_SINCE
 from agent.store.state import SqlState
 from agent.store.tables import metadata
+from tests.copied_source import copy_source
 from tests.postgres import new_database
 from tests.state_samples import ANN, NOW, PLANNERS, Clock, a_change
 
@@ -294,7 +294,7 @@ async def test_tasks_that_open_an_empty_database_at_once_share_it(url: str) -> N
 def test_package_may_lie_in_a_folder_with_a_percent_sign(tmp_path: Path) -> None:
     installed = tmp_path / "100%(here)s"
     for package in ("agent", "connectors"):
-        shutil.copytree(REPOSITORY / package, installed / package, ignore=shutil.ignore_patterns("__pycache__"))
+        copy_source(REPOSITORY / package, installed / package)
     command = [sys.executable, "-c", OPEN, f"sqlite:///{tmp_path / 'state.db'}"]
     environment = {**os.environ, "PYTHONPATH": str(installed)}
     completed = subprocess.run(

@@ -19,6 +19,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from scripts.sbom import locked, narrowed, of_environment
+from tests.copied_source import copy_source
 from tests.programs import require
 
 ROOT = Path(__file__).parents[2]
@@ -193,11 +194,10 @@ def test_bill_is_not_written_where_the_environment_is_not_the_lock(environment_b
 
 def copied(folder: Path, mode: int, when: float) -> Path:
     """Copy the source as on another machine: in another path, with other file modes and other times."""
-    unwanted = shutil.ignore_patterns("__pycache__", "*.egg-info")
     for name in SOURCE:
         source, target = ROOT / name, folder / name
         if source.is_dir():
-            shutil.copytree(source, target, ignore=unwanted)
+            copy_source(source, target)
         else:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, target)

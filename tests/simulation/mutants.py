@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -16,6 +15,8 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.copied_source import copy_source
 
 __all__ = ["MUTANTS", "RUNS", "Mutant", "findings", "misplaced_edits", "recorded"]
 
@@ -517,7 +518,7 @@ def misplaced_edits() -> list[str]:
 def _broken(mutant: Mutant, folder: Path) -> None:
     for part in PARTS:
         # With its bytecode: only what is edited is compiled again.
-        shutil.copytree(REPOSITORY / part, folder / part)
+        copy_source(REPOSITORY / part, folder / part, with_bytecode=True)
     for file, old, new in mutant.edits:
         path = folder / file
         text = path.read_text("utf-8")
