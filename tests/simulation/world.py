@@ -148,12 +148,15 @@ class World:
         self.past[key.connector, human(key.id)].append((self.elapsed(), None))
 
     def was_always(self, key: PersonKey, since: float, holds: Any) -> bool:
-        """Return whether *holds* was true of the human behind *key* at any moment since *since*."""
+        """Return whether *holds* was true of the human behind *key* at any moment since *since*.
+
+        Time stands still while a source is read, so a read may have shown any of the changes of its first moment.
+        """
         known = self.past[key.connector, human(key.id)]
-        before = [person for at, person in known if at <= since][-1:]
-        return bool(known) and all(
-            person is not None and holds(person) for person in [*before, *(p for at, p in known if at > since)]
-        )
+        before = [person for at, person in known if at < since][-1:]
+        at_once = [person for at, person in known if at == since]
+        after = [person for at, person in known if at > since]
+        return bool(known) and all(person is not None and holds(person) for person in [*(at_once or before), *after])
 
     def hire(self) -> None:
         connector = self.chance.choice(SOURCES).connector
