@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from agent.errors import LeaseLost, WorkspaceBusy
@@ -25,7 +26,7 @@ from agent.model import (
 from agent.model.approval import Approval
 from agent.model.daemon import DaemonRecord
 from agent.model.email import normalize
-from agent.model.feed import ANYONE, Announcement, FeedCursor, FeedLag, NamedPerson
+from agent.model.feed import ANYONE, Announcement, FeedCursor, FeedLag, NamedPerson, WantedRun
 from agent.model.job import Job, JobBoard, JobProgress, JobRequest, PlannedSchedule, stopped_job_id, tick_id
 from agent.model.page_size import LearnedPageSize
 from agent.model.report import Delivery, DeliveryStatus, MadeReport, ReportStatus
@@ -80,6 +81,15 @@ class FoundLeaver:
     verdict: str
 
 
+@dataclass(slots=True)
+class WholeRun:
+    why: str = ""
+    tries: int = 0
+    run_id: str = ""
+    tried_at: datetime | None = None
+    begun_at: datetime | None = None
+
+
 @dataclass
 class MemoryState:
     """Implements `agent.ports.state.State`; *now* is the only clock."""
@@ -115,6 +125,7 @@ class MemoryState:
     next_times: dict[str, datetime] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     web_sessions: dict[str, tuple[WebSession, datetime]] = field(default_factory=dict)
+    whole_runs: dict[str, WholeRun] = field(default_factory=dict)
     begun_logins: dict[str, datetime] = field(default_factory=dict)
     failed_logins: dict[str, list[datetime]] = field(default_factory=dict)
 
@@ -253,6 +264,7 @@ class MemoryState:
             self.feed_reads,
             self.found,
             self.lags,
+            self.whole_runs,
         ]
         for each in remembered:
             each.pop(name, None)
@@ -307,7 +319,7 @@ class MemoryState:
         self.sizes.pop(name, None)
         self.seen_groups.pop(name, None)
         self.undone.pop(name, None)
-        for each_memory in (self.announced, self.feed_reads, self.found, self.lags):
+        for each_memory in (self.announced, self.feed_reads, self.found, self.lags, self.whole_runs):
             each_memory.pop(name, None)
         self.verifications = [each for each in self.verifications if each.workspace != name]
         self.named = {key: each for key, each in self.named.items() if key[0] != name}
@@ -411,6 +423,9 @@ class MemoryState:
         for each in left:
             self.journal[each.id] = replace(each, status=RunStatus.INTERRUPTED, finished_at=run.started_at)
         self.journal[run.id] = run
+        if run.is_over_everyone:
+            newest = self.whole_runs.setdefault(run.workspace, WholeRun())
+            newest.run_id, newest.begun_at = run.id, self.now()
         return tuple(each.id for each in left)
 
     async def record_run(self, run: Run) -> None:
@@ -693,8 +708,10 @@ class MemoryState:
         cursor: FeedCursor,
         people: Sequence[NamedPerson],
         announced: Sequence[Announcement] = (),
+        wanted: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self._check(lease)
+        self._want_runs(wanted)
         for every in announced:
             self.announced.setdefault(every.workspace, {})[every.person] = every
         for each in people:
@@ -718,10 +735,38 @@ class MemoryState:
             if self._is_same_naming(each):
                 self.named[each.workspace, each.person] = each
 
-    async def end_named(self, people: Sequence[NamedPerson]) -> None:
+    async def end_named(self, people: Sequence[NamedPerson], wanted: Mapping[str, str] = MappingProxyType({})) -> None:
+        self._want_runs(wanted)
         for each in people:
             if self._is_same_naming(each):
                 del self.named[each.workspace, each.person]
+
+    def _want_runs(self, wanted: Mapping[str, str]) -> None:
+        for name, why in wanted.items():
+            known = self.whole_runs.setdefault(name, WholeRun())
+            known.why = why if known.tries else known.why or why
+            known.tries, known.run_id = 0, ""
+
+    async def load_wanted_runs(self) -> Sequence[WantedRun]:
+        return [self._wanted_run(name) for name, each in sorted(self.whole_runs.items()) if each.why]
+
+    def _wanted_run(self, name: str) -> WantedRun:
+        each = self.whole_runs[name]
+        last = max((at for at in (each.begun_at, each.tried_at) if at is not None), default=None)
+        since_last = None if last is None else self.now() - last
+        return WantedRun(workspace=name, why=each.why, tries=each.tries, run_id=each.run_id, since_last=since_last)
+
+    async def start_wanted_run(self, workspace: str, pause: timedelta) -> bool:
+        each = self.whole_runs.get(workspace)
+        if each is None or not each.why or self._wanted_run(workspace).is_too_early(pause):
+            return False
+        each.tries, each.tried_at = each.tries + 1, self.now()
+        return True
+
+    async def end_wanted_run(self, wanted: WantedRun) -> None:
+        each = self.whole_runs[wanted.workspace]
+        if (each.run_id, each.tries) == (wanted.run_id, wanted.tries):
+            each.why, each.tries = "", 0
 
     async def load_announcements(self, workspace: str, since: datetime) -> Mapping[PersonKey, Announcement]:
         return {key: each for key, each in self.announced.get(workspace, {}).items() if each.named_at >= since}

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import structlog
@@ -18,7 +18,8 @@ from agent.engine.feed_poll import FeedPoller, FeedScope, PollResult
 from agent.engine.named_people import Settled
 from agent.errors import PigmentSyncError
 from agent.model import Mode
-from agent.model.run import Run, RunStatus, Trigger
+from agent.model.feed import WantedRun
+from agent.model.run import RunStatus, Trigger
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.settings.root import Settings
@@ -41,12 +42,9 @@ SAME_FAILURE_LOGGED_EVERY = timedelta(minutes=5)
 MAX_TRIES = 3
 """Runs over everyone that are started early for one hint. If none of them is complete, the schedule goes on."""
 RUNS_SEARCHED = 20
-MAX_RUNS = 500
 SHOWN_FOR = timedelta(days=1)
 """The page shows lags and missed leavers of so long."""
 UNLOOKED_SHOWN_FOR = timedelta(hours=1)
-WHOLE_TRIGGERS = frozenset({Trigger.SCHEDULE, Trigger.SYNC, Trigger.APPLY, Trigger.API, Trigger.PAGE})
-EPOCH = datetime.fromtimestamp(0, UTC)
 COMPLETE = frozenset({RunStatus.DONE, RunStatus.HELD})
 MAX_CAUSES = 5
 UNPROVEN_HINT = (
@@ -82,21 +80,6 @@ class _NoFeedObserver:
 NO_FEED_OBSERVER = _NoFeedObserver()
 
 
-@dataclass(slots=True)
-class _Wanted:
-    """A run over everyone that the feed asks for. One that is complete and began after *since* ends the wish.
-
-    *tries* were started so far, and the next one not before *not_before*, by `Clock.elapsed`. *is_next*: a feed run was
-    started since the wish or the last try, so that this run comes before another feed run.
-    """
-
-    why: str
-    since: datetime
-    tries: int = 0
-    not_before: float = 0.0
-    is_next: bool = False
-
-
 class StartRun(Protocol):
     """Start a run over one workspace. Returns once it is accepted."""
 
@@ -126,7 +109,8 @@ class DaemonFeeds:
     _failures: dict[str, int] = field(default_factory=dict)
     _begun: dict[str, float] = field(default_factory=dict)
     _logged: tuple[str, float] | None = None
-    _wanted: dict[str, _Wanted] = field(default_factory=dict)
+    # Workspaces with a feed run since the last early run over everyone, which comes before another feed run.
+    _fed: set[str] = field(default_factory=set)
 
     async def run_due(self) -> None:
         """Poll the feeds that are due, and start the runs that are. Failures are logged and shown."""
@@ -136,10 +120,11 @@ class DaemonFeeds:
             due = [each for each in self._pollers if self._due.get(each.connector, now) <= now]
             await asyncio.gather(*map(self._poll, due))
             if self._pollers:
+                wanted = await self.state.load_wanted_runs()
                 # With many leavers there is always one to look at: without this no run over everyone would ever begin.
-                await self._start_whole_runs({name for name, wanted in self._wanted.items() if wanted.is_next})
+                await self._start_whole_runs([each for each in wanted if each.workspace in self._fed])
                 await self._start_feed_runs()
-                await self._start_whole_runs(self._wanted)
+                await self._start_whole_runs(wanted)
         except (PigmentSyncError, ReadError) as error:
             self._log_failure(error.message)
 
@@ -154,7 +139,7 @@ class DaemonFeeds:
         await self._stack.aclose()
 
     def on_settled(self, workspace: str, settled: Settled) -> None:
-        """Show how late the deactivations of a feed run were, and want a run over everyone for what it left."""
+        """Show how late the deactivations of a feed run were, and when the next one may begin."""
         for lag in settled.lags:
             if (status := self.statuses.get(lag.person.connector)) is not None:
                 # Until the next poll loads them.
@@ -171,16 +156,6 @@ class DaemonFeeds:
         else:
             self._failures.pop(workspace, None)
             self._not_before[workspace] = self._begun.get(workspace, now) + RUN_PAUSE.total_seconds()
-        if settled.left_to_run:
-            self._want(workspace, f"a person whom the feed named ({settled.left_to_run[0].word})")
-
-    def _want(self, workspace: str, why: str) -> None:
-        """Ask for a run over everyone that begins from now on."""
-        waiting, now = self._wanted.get(workspace), self.clock.now()
-        if waiting is None or waiting.tries:
-            self._wanted[workspace] = _Wanted(why, now)
-        else:
-            waiting.since = now
 
     def _show_unlooked(self, workspace: str, settled: Settled) -> None:
         why = settled.failure
@@ -217,20 +192,9 @@ class DaemonFeeds:
             for name, each in settings.connectors.items()
         }
         self._pollers = await self._stack.enter_async_context(self.open_pollers(settings))
-        if self._opened_for is None:
-            await self._want_interrupted()
         self._opened_for, self._due = self.config.loaded_at, {}
         self._failures, self._not_before = {}, {}
         self.observer.set_feeds({each.connector: self._workspaces_of(each.connector) for each in self._pollers})
-
-    async def _want_interrupted(self) -> None:
-        """Ask for the runs that a process before this one may have ended without: only it knew what it had to start."""
-        for connector in [each.connector for each in self._pollers]:
-            for name in self._workspaces_of(connector):
-                read_at = (await self.state.load_feed_reads(name)).get(connector, EPOCH)
-                announced = await self.state.load_announcements(name, read_at)
-                if any(person.connector == connector for person in announced):
-                    self._want(name, "the feed named people before this daemon started")
 
     def _workspaces_of(self, connector: str) -> list[str]:
         return [
@@ -275,8 +239,6 @@ class DaemonFeeds:
             status.skew = result.skew
         status.problem, status.polled_at = "", result.polled_at
         self.observer.record_poll(connector, result)
-        for name, why in result.whole_runs.items():
-            self._want(name, why)
         # A run over everyone has decided about them since, if the feed has not.
         limit = self.clock.elapsed() - UNLOOKED_SHOWN_FOR.total_seconds()
         status.unlooked = {name: why for name, why in status.unlooked.items() if self._unlooked_since[name] > limit}
@@ -289,7 +251,7 @@ class DaemonFeeds:
             if self.config.policies[name].mode is Mode.DRY_RUN:
                 continue
             runs = await self.state.load_runs([name], limit=RUNS_SEARCHED)
-            if not any(run.status in COMPLETE and _is_whole(run) and run.started_at > since for run in runs):
+            if not any(run.status in COMPLETE and run.is_over_everyone and run.started_at > since for run in runs):
                 return False
         return True
 
@@ -327,33 +289,33 @@ class DaemonFeeds:
             self._failures[name] = self._failures.get(name, 0) + 1
             self._begun[name] = elapsed
             self._not_before[name] = elapsed + _pause_after(self._failures[name]).total_seconds()
-            if name in self._wanted:
-                self._wanted[name].is_next = True
+            self._fed.add(name)
             self.start_run(name, Trigger.FEED, "")
 
-    async def _start_whole_runs(self, names: Collection[str]) -> None:
-        """Start the wanted runs over everyone of *names*, each at most once within the shortest `whole_run_every`."""
-        now, elapsed = self.clock.now(), self.clock.elapsed()
-        for name, wanted in [(name, self._wanted[name]) for name in list(names)]:
-            policy = self.config.policies.get(name)
+    async def _start_whole_runs(self, wanted: Sequence[WantedRun]) -> None:
+        """Start the *wanted* runs over everyone, each at most once within the shortest `whole_run_every`.
+
+        Any daemon of the state may start one, whichever polled.
+        """
+        for each in wanted:
+            name, policy = each.workspace, self.config.policies.get(each.workspace)
+            # Another daemon may have other files.
             if policy is None or policy.mode is Mode.DRY_RUN:
-                del self._wanted[name]
                 continue
-            if self.is_active(name) or wanted.not_before > elapsed:
+            if await self._is_over(each):
+                await self.state.end_wanted_run(each)
                 continue
             pause = self._pause_between(policy.sources)
-            # A run that began in the future shows that the clock was set back.
-            runs = [run for run in await self._load_whole_runs(name, min(wanted.since, now - pause)) if run[0] <= now]
-            is_read = any(is_complete and started_at >= wanted.since for started_at, is_complete in runs)
-            if is_read or wanted.tries >= MAX_TRIES:
-                del self._wanted[name]
+            if self.is_active(name) or each.is_too_early(pause) or await self.state.load_lease(name) is not None:
                 continue
-            if any(started_at > now - pause for started_at, _ in runs) or await self.state.load_pause(name) is not None:
-                continue
-            wanted.tries += 1
-            wanted.not_before = elapsed + pause.total_seconds()
-            wanted.is_next = False
-            self.start_run(name, Trigger.SCHEDULE, f"Started early: {wanted.why}.")
+            if await self.state.load_pause(name) is None and await self.state.start_wanted_run(name, pause):
+                self._fed.discard(name)
+                self.start_run(name, Trigger.SCHEDULE, f"Started early: {each.why}.")
+
+    async def _is_over(self, wanted: WantedRun) -> bool:
+        """Return whether a run that began since has read everyone, or enough were tried."""
+        run = await self.state.load_run(wanted.run_id) if wanted.run_id else None
+        return wanted.tries >= MAX_TRIES or (run is not None and run.status in COMPLETE)
 
     def _pause_between(self, sources: Sequence[Source]) -> timedelta:
         pauses = [
@@ -363,20 +325,11 @@ class DaemonFeeds:
         ]
         return min(pauses, default=timedelta(minutes=5))
 
-    async def _load_whole_runs(self, name: str, since: datetime) -> list[tuple[datetime, bool]]:
-        """Return when runs over everyone since then began, and whether each was complete."""
-        runs = await self.state.load_runs([name], since, MAX_RUNS)
-        return [(run.started_at, run.status in COMPLETE) for run in runs if _is_whole(run)]
-
 
 def _pause_after(failures: int) -> timedelta:
     """Return how long to wait before the next feed run, after so many that failed."""
     doubled = min(max(failures - 1, 0), MAX_DOUBLED)
     return min(RUN_PAUSE * (1 << doubled), LONGEST_RUN_PAUSE)
-
-
-def _is_whole(run: Run) -> bool:
-    return run.trigger in WHOLE_TRIGGERS and not run.user and not run.dry_run
 
 
 def _frames(error: BaseException) -> str:

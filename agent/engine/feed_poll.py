@@ -159,7 +159,7 @@ class FeedPoller:
             polled_at=now,
             event_at=newest,
         )
-        await self.state.record_poll(lease, following, found.named, found.announced)
+        await self.state.record_poll(lease, following, found.named, found.announced, found.whole_runs)
         if events:
             log.info("feed.polled", connector=self.connector, events=len(events), named=len(found.named))
         is_complete = not lost and not pages[-1].has_more

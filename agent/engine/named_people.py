@@ -99,7 +99,10 @@ async def settle_looks(
             left.append(named)
             unproven += look.standing is Standing.UNKNOWN and not look.is_conclusive
     await state.record_look(again)
-    await state.end_named([*ended, *left])
+    # In one transaction: a process that ends in between must not leave them to no one.
+    words = {named.workspace: named.word for named in reversed(left)}
+    wanted = {name: f"a person whom the feed named ({word})" for name, word in words.items()}
+    await state.end_named([*ended, *left], wanted)
     return Settled(tuple(deactivated), tuple(left), unproven)
 
 

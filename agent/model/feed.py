@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import KW_ONLY, dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from connectors.base import PersonKey
 
-__all__ = ["ANYONE", "Announcement", "FeedCursor", "FeedLag", "NamedPerson"]
+__all__ = ["ANYONE", "Announcement", "FeedCursor", "FeedLag", "NamedPerson", "WantedRun"]
 
 ANYONE = ""
 """The id of an announcement that is about no single person: a change of a group or application, a lost cursor."""
@@ -69,3 +69,22 @@ class FeedLag:
     person: PersonKey
     at: datetime
     seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WantedRun:
+    """A run over everyone of *workspace* that a feed asks for, and *why*.
+
+    *tries* were started so far. *run_id* is the newest run over everyone that began since the feed asked, empty: none.
+    *since_last* is how long ago the newest one began or the last try was started, None: unknown.
+    """
+
+    workspace: str
+    why: str
+    tries: int = 0
+    run_id: str = ""
+    since_last: timedelta | None = None
+
+    def is_too_early(self, pause: timedelta) -> bool:
+        """Return whether *pause* has not passed since the last run. If that is in the future, a clock was set back."""
+        return self.since_last is not None and abs(self.since_last) < pause

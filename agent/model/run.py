@@ -53,6 +53,9 @@ class Trigger(StrEnum):
     """A key was renamed, or what the state knew of it was reset."""
 
 
+TRIGGERS_OVER_EVERYONE = frozenset({Trigger.SCHEDULE, Trigger.SYNC, Trigger.APPLY, Trigger.API, Trigger.PAGE})
+
+
 class RunStatus(StrEnum):
     RUNNING = "running"
     PLANNED = "planned"
@@ -138,6 +141,11 @@ class Run:
     user: str = ""
     target: str = ""
     provenance: Provenance | None = None
+
+    @property
+    def is_over_everyone(self) -> bool:
+        """Whether it reads everyone and may write."""
+        return self.trigger in TRIGGERS_OVER_EVERYONE and not self.user and not self.dry_run
 
 
 @dataclass(frozen=True, slots=True)

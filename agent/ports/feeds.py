@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Protocol
 
-from agent.model.feed import Announcement, FeedCursor, FeedLag, NamedPerson
+from agent.model.feed import Announcement, FeedCursor, FeedLag, NamedPerson, WantedRun
 from agent.model.run import Lease
 from connectors.base import PersonKey
 
@@ -41,10 +42,12 @@ class Feeds(Protocol):
         cursor: FeedCursor,
         people: Sequence[NamedPerson],
         announced: Sequence[Announcement] = (),
+        wanted: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """Write the named people and the announcements, and the cursor after them, in one transaction.
 
-        Someone who is named already keeps their first event, and is due at once again.
+        Someone who is named already keeps their first event, and is due at once again. *wanted* are the workspaces of
+        which a run over everyone is to begin from now on, each with the reason.
         """
         ...
 
@@ -56,8 +59,24 @@ class Feeds(Protocol):
         """Write the looks and due times of *people*, unless they were named again since."""
         ...
 
-    async def end_named(self, people: Sequence[NamedPerson]) -> None:
-        """Forget *people*, unless they were named again since."""
+    async def end_named(self, people: Sequence[NamedPerson], wanted: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Forget *people*, unless they were named again since. *wanted*: as for `record_poll`."""
+        ...
+
+    async def load_wanted_runs(self) -> Sequence[WantedRun]:
+        """Return the runs over everyone that feeds ask for, whichever daemon polled."""
+        ...
+
+    async def start_wanted_run(self, workspace: str, pause: timedelta) -> bool:
+        """Count a try of a wanted run, and return whether the caller is to start it.
+
+        It is not while *pause*, by the state's clock, has not passed since the newest run over everyone began or a try
+        was counted, in any process.
+        """
+        ...
+
+    async def end_wanted_run(self, wanted: WantedRun) -> None:
+        """Forget that the run is wanted, unless it was wanted again since."""
         ...
 
     async def load_announcements(self, workspace: str, since: datetime) -> Mapping[PersonKey, Announcement]:

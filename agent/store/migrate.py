@@ -12,7 +12,7 @@ from agent.store.tables import schema_support
 
 __all__ = ["HEAD", "KNOWN_REVISIONS", "USABLE_SINCE", "migrate"]
 
-HEAD = "0022"
+HEAD = "0023"
 USABLE_SINCE = "0020"
 """The oldest schema whose release may use this one: the newest `usable_since` of the migrations."""
 KNOWN_REVISIONS = frozenset(
@@ -38,6 +38,7 @@ KNOWN_REVISIONS = frozenset(
         "0019",
         "0020",
         "0021",
+        "0022",
         HEAD,
     }
 )

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection
@@ -28,7 +29,7 @@ from agent.model import (
 )
 from agent.model.approval import Approval
 from agent.model.daemon import DaemonRecord
-from agent.model.feed import Announcement, FeedCursor, FeedLag, NamedPerson
+from agent.model.feed import Announcement, FeedCursor, FeedLag, NamedPerson, WantedRun
 from agent.model.job import Job, JobBoard, JobProgress, PlannedSchedule
 from agent.model.page_size import LearnedPageSize
 from agent.model.report import Delivery, MadeReport
@@ -64,6 +65,7 @@ from agent.store import (
     targets,
     verifications,
     web_logins,
+    whole_runs,
     workspace_memory,
     workspaces,
 )
@@ -357,6 +359,8 @@ class SqlState:
         def body(connection: Connection) -> tuple[str, ...]:
             if claim is not None:
                 leases.check(self._database, connection, claim)
+            if run.is_over_everyone:
+                whole_runs.record_begun(self._database, connection, run)
             return run_journal.begin_run(connection, run)
 
         return await self._write_under_lease(lease, body)
@@ -694,8 +698,10 @@ class SqlState:
         cursor: FeedCursor,
         people: Sequence[NamedPerson],
         announced: Sequence[Announcement] = (),
+        wanted: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         def write(connection: Connection) -> None:
+            whole_runs.want_runs(self._database, connection, wanted)
             feeds.record_poll(connection, cursor, people)
             feed_health.record_announcements(connection, announced)
 
@@ -707,8 +713,23 @@ class SqlState:
     async def record_look(self, people: Sequence[NamedPerson]) -> None:
         await self._write_transaction(lambda connection: feeds.record_look(connection, people))
 
-    async def end_named(self, people: Sequence[NamedPerson]) -> None:
-        await self._write_transaction(lambda connection: feeds.end_named(connection, people))
+    async def end_named(self, people: Sequence[NamedPerson], wanted: Mapping[str, str] = MappingProxyType({})) -> None:
+        def write(connection: Connection) -> None:
+            whole_runs.want_runs(self._database, connection, wanted)
+            feeds.end_named(connection, people)
+
+        await self._write_transaction(write)
+
+    async def load_wanted_runs(self) -> tuple[WantedRun, ...]:
+        return await self._read_transaction(lambda connection: whole_runs.load_wanted_runs(self._database, connection))
+
+    async def start_wanted_run(self, workspace: str, pause: timedelta) -> bool:
+        return await self._write_transaction(
+            lambda connection: whole_runs.start_wanted_run(self._database, connection, workspace, pause)
+        )
+
+    async def end_wanted_run(self, wanted: WantedRun) -> None:
+        await self._write_transaction(lambda connection: whole_runs.end_wanted_run(connection, wanted))
 
     async def load_announcements(self, workspace: str, since: datetime) -> Mapping[PersonKey, Announcement]:
         return await self._read_transaction(

@@ -56,6 +56,7 @@ __all__ = [
     "targets",
     "undone",
     "verifications",
+    "whole_runs",
 ]
 
 metadata = MetaData(
@@ -431,6 +432,20 @@ found_leavers = Table(
     Column("announced_since", BigInteger),
     # `waiting`, `announced`, `missed` or `not-judged`.
     Column("verdict", EscapedText, nullable=False),
+)
+
+# When the newest run over everyone of a workspace began, and whether a feed asks for another one.
+whole_runs = Table(
+    "whole_runs",
+    metadata,
+    Column("workspace", EscapedText, primary_key=True),
+    # Empty: none is asked for. Then how often it was tried, and when last.
+    Column("why", EscapedText, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("tried_at", BigInteger, nullable=False),
+    # The newest one since a feed asked; empty: none. When the newest one of all began; 0: not known.
+    Column("run_id", EscapedText, nullable=False),
+    Column("begun_at", BigInteger, nullable=False),
 )
 
 # How long after the provider's event people were deactivated.

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import cast
 
 import pytest
 import yaml
@@ -17,16 +18,18 @@ from structlog.typing import EventDict
 from agent.daemon.feeds import DaemonFeeds
 from agent.daemon.interface import FeedState
 from agent.daemon.runner import ActiveConfig
-from agent.engine.feed_poll import FeedPoller, PollResult
-from agent.engine.named_people import Settled
+from agent.engine.feed_plan import Look
+from agent.engine.feed_poll import FeedPoller, FeedScope, PollResult
+from agent.engine.named_people import Settled, settle_looks
 from agent.errors import StateError
 from agent.metrics import Metrics
 from agent.model import Link
-from agent.model.run import Pause, RunStatus, Trigger
+from agent.model.run import Pause, RunOutcome, RunStatus, Trigger
+from agent.ports.state import State
 from agent.settings.load import load
 from agent.settings.root import Settings
 from connectors.base import CredentialsRefused, IncompleteRead, PersonKey
-from connectors.feed import CursorLost, FeedEvent
+from connectors.feed import CursorLost, FeedEvent, Standing
 from tests.fake_feed import CANARY, FakeFeed
 from tests.memory_state import MemoryState
 from tests.state_samples import a_run
@@ -434,11 +437,13 @@ WIDE = FeedEvent("w1", "group.application_assignment.remove", NOW, apps=("0oa1",
 WHOLE_RUN_EVERY = timedelta(minutes=5)
 
 
-def end_run(world: World, number: int, status: RunStatus) -> None:
-    """Write the run over everyone that was just started into the journal."""
-    now = world.clock.now()
-    run = replace(a_run(f"r{number}", "latam"), trigger=Trigger.SCHEDULE, status=status, dry_run=False)
-    world.state.journal[run.id] = replace(run, started_at=now, finished_at=now)
+async def end_run(world: World, number: int, status: RunStatus, trigger: Trigger = Trigger.SCHEDULE) -> None:
+    """Write the run that was just started into the journal."""
+    lease = await world.state.take_lease("latam", "run")
+    run = replace(a_run(f"r{number}", "latam"), trigger=trigger, dry_run=False, started_at=world.clock.now())
+    await world.state.begin_run(run, lease)
+    await world.state.end_run(lease, run.id, RunOutcome(status))
+    await world.state.release_lease(lease)
 
 
 def whole_runs(world: World) -> int:
@@ -454,7 +459,7 @@ async def test_run_that_a_feed_wants_is_started_again_until_it_has_read_everythi
         started = whole_runs(world)
         await world.tick()
         if whole_runs(world) > started:
-            end_run(world, number, status)
+            await end_run(world, number, status)
         await world.tick()
         world.clock.pass_time(WHOLE_RUN_EVERY)
 
@@ -472,25 +477,88 @@ async def test_run_that_a_feed_wants_waits_while_its_workspace_is_paused(world: 
     assert whole_runs(world) == 1
 
 
-@pytest.mark.parametrize(("people", "is_read"), [(4, False), (4, True), (0, False)])
-async def test_run_that_a_killed_daemon_would_have_started_is_started_by_the_next_one(
-    world: World, tmp_path: Path, people: int, is_read: bool
-) -> None:
-    names = [f"p{number}" for number in range(people)]
-    world.link(*names)
-    world.one.events = [replace(SUSPENDED, id=f"e-{each}", people=(each,)) for each in names]
-    await world.tick()
-    if is_read:
+async def poll_and_die(world: World) -> None:
+    """Poll as a daemon that is killed once the cursor has moved on."""
+    async with world.open_pollers(world.config.settings) as (poller, _):
         world.clock.pass_time(EVERY)
-        await find_leavers(world, *names)
 
-    following = World(tmp_path)
-    following.clock, following.state = world.clock, world.state
-    following.feeds.clock, following.feeds.state = world.clock, world.state
-    await following.tick()
-    await following.feeds.stop()
+        async def load_scope() -> FeedScope:
+            return FeedScope(("latam",), {"0oa1": ("latam",)}, {})
 
-    assert whole_runs(following) == (1 if people and not is_read else 0)
+        await poller.poll(load_scope)
+
+
+def beside(world: World, folder: Path) -> World:
+    """Return another daemon on the state of *world*."""
+    other = World(folder)
+    other.clock, other.state = world.clock, world.state
+    other.feeds.clock, other.feeds.state = world.clock, world.state
+    return other
+
+
+NEWCOMER = FeedEvent("n1", "application.user_membership.add", NOW, people=("new",), may_add=True)
+
+
+@pytest.mark.parametrize("event", [WIDE, NEWCOMER])
+async def test_run_that_a_killed_daemon_would_have_started_is_started_once_by_the_others(
+    world: World, tmp_path: Path, event: FeedEvent
+) -> None:
+    """They run already: nothing begins again."""
+    others = [beside(world, tmp_path) for _ in range(2)]
+    for other in others:
+        await other.tick()
+    world.one.events = [event]
+    await poll_and_die(world)
+    for _ in range(2):
+        for other in others:
+            await other.tick(timedelta(seconds=1))
+
+    assert [other.one.given for other in others] == [0, 0]
+    assert [whole_runs(other) for other in others] == [1, 0]
+    for other in others:
+        await other.feeds.stop()
+
+
+async def test_people_left_by_a_daemon_that_is_killed_then_are_left_to_a_run_over_everyone(
+    world: World, tmp_path: Path
+) -> None:
+    world.link("ann")
+    world.one.events = [SUSPENDED]
+    await poll_and_die(world)
+    named = await world.state.load_named_people("latam")
+    look = Look(named[0], Standing.ENTITLED, is_conclusive=True)
+    await settle_looks(cast(State, world.state), [look], [], world.clock.now())
+    other = beside(world, tmp_path)
+    await other.tick()
+    await other.feeds.stop()
+
+    assert other.started == [
+        ("latam", Trigger.SCHEDULE, "Started early: a person whom the feed named (user.lifecycle.suspend).")
+    ]
+
+
+async def test_run_that_began_since_the_daemon_was_killed_is_enough(world: World, tmp_path: Path) -> None:
+    world.one.events = [WIDE]
+    await poll_and_die(world)
+    await end_run(world, 1, RunStatus.DONE)
+    other = beside(world, tmp_path)
+    await other.tick(2 * WHOLE_RUN_EVERY)
+    await other.feeds.stop()
+
+    assert whole_runs(other) == 0
+    assert await world.state.load_wanted_runs() == []
+
+
+async def test_run_waits_until_the_process_that_holds_the_workspace_has_ended(world: World) -> None:
+    world.one.events = [WIDE]
+    world.clock.pass_time(EVERY)
+    lease = await world.state.take_lease("latam", "a command")
+    await world.tick(timedelta(0))
+    assert world.started == []
+
+    await world.state.release_lease(lease)
+    await world.tick()
+    assert whole_runs(world) == 1
 
 
 @pytest.mark.parametrize(
@@ -542,10 +610,9 @@ async def test_pollers_that_can_not_be_opened_are_logged_once_for_each_reason(wo
 
 
 async def test_run_over_everyone_counts_however_many_feed_runs_followed_it(world: World) -> None:
-    end_run(world, 0, RunStatus.DONE)
+    await end_run(world, 0, RunStatus.DONE)
     for number in range(1, 25):
-        end_run(world, number, RunStatus.DONE)
-        world.state.journal[f"r{number}"] = replace(world.state.journal[f"r{number}"], trigger=Trigger.FEED)
+        await end_run(world, number, RunStatus.DONE, Trigger.FEED)
     world.one.events = [WIDE]
 
     await world.tick()

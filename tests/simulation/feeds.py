@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from types import MappingProxyType
 from typing import Any
 
 from agent.model import Policy
@@ -329,9 +330,10 @@ class CheckedState:
         cursor: FeedCursor,
         people: Sequence[NamedPerson],
         announced: Sequence[Announcement] = (),
+        wanted: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         known = await self._state.load_feed_cursor(cursor.connector)
-        await self._state.record_poll(lease, cursor, people, announced)
+        await self._state.record_poll(lease, cursor, people, announced, wanted)
         after = self._feeds.place(known.cursor) if known and known.account == cursor.account else None
         until = self._feeds.place(cursor.cursor)
         if after is None or until is None:

@@ -123,6 +123,9 @@ FEED_POINTS = (
             "end_named",
             "record_lags",
             "judge_found_leavers",
+            "load_wanted_runs",
+            "start_wanted_run",
+            "end_wanted_run",
         )
         for side in ("state", "commit")
     ),
