@@ -28,6 +28,7 @@ from agent.model.run import Pause, RunOutcome, RunStatus, Trigger
 from agent.ports.state import State
 from agent.settings.load import load
 from agent.settings.root import Settings
+from agent.store.state import SqlState
 from connectors.base import CredentialsRefused, IncompleteRead, PersonKey
 from connectors.feed import CursorLost, FeedEvent, Standing
 from tests.fake_feed import CANARY, FakeFeed
@@ -501,22 +502,29 @@ NEWCOMER = FeedEvent("n1", "application.user_membership.add", NOW, people=("new"
 
 @pytest.mark.parametrize("event", [WIDE, NEWCOMER])
 async def test_run_that_a_killed_daemon_would_have_started_is_started_once_by_the_others(
-    world: World, tmp_path: Path, event: FeedEvent
+    tmp_path: Path, event: FeedEvent
 ) -> None:
-    """They run already: nothing begins again."""
-    others = [beside(world, tmp_path) for _ in range(2)]
-    for other in others:
-        await other.tick()
-    world.one.events = [event]
-    await poll_and_die(world)
+    """They run already: nothing begins again. Each has its own connection to one database."""
+    worlds = [World(tmp_path) for _ in range(3)]
+    dying, *others = worlds
+    opened = []
+    for each in worlds:
+        each.clock = each.feeds.clock = dying.clock
+        state = await SqlState.open(f"sqlite:///{tmp_path}/state.db", dying.clock.now)
+        each.state = each.feeds.state = cast(MemoryState, state)
+        opened.append(state)
+        await each.tick()
+    dying.one.events = [event]
+    await poll_and_die(dying)
     for _ in range(2):
         for other in others:
             await other.tick(timedelta(seconds=1))
 
     assert [other.one.given for other in others] == [0, 0]
-    assert [whole_runs(other) for other in others] == [1, 0]
-    for other in others:
-        await other.feeds.stop()
+    assert [whole_runs(each) for each in worlds] == [0, 1, 0]
+    for each, state in zip(worlds, opened, strict=True):
+        await each.feeds.stop()
+        await state.close()
 
 
 async def test_people_left_by_a_daemon_that_is_killed_then_are_left_to_a_run_over_everyone(

@@ -294,7 +294,7 @@ async def test_report_has_what_was_sent_before_the_state_was_lost(sandbox: Sandb
         sandbox.company.suspend(person)
         await world.poll()
 
-        async def lose_state(_people: object) -> None:
+        async def lose_state(*_arguments: object) -> None:
             raise StateError("The state can't be reached.", "Run again.")
 
         world.components.state.end_named = lose_state  # type: ignore[assignment,method-assign]  # the database is away

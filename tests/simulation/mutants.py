@@ -423,9 +423,9 @@ FEED_MUTANTS = (
         (
             (
                 FEED_POLL,
-                "        await self.state.record_poll(lease, following, found.named, found.announced)\n",
+                "        await self.state.record_poll(lease, following,",
                 "        await self.state.record_poll(lease, following, [], [])\n"
-                "        await self.state.record_poll(lease, following, found.named, found.announced)\n",
+                "        await self.state.record_poll(lease, following,",
             ),
         ),
         "a cursor was kept before the people whom it passed",
