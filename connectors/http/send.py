@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import httpx
 
@@ -27,6 +27,9 @@ class NoResponse(Exception):
 class ResponseTooLarge(NoResponse):
     """The response exceeds the limits, or has an encoding that can't be bounded. A retry won't help."""
 
+
+PART_BYTES = 2**20
+"""How much of a compressed body is unpacked at a time: a few bytes of it may unpack to thousands of times as many."""
 
 NOT_SENT_ERRORS = (
     httpx.ConnectError,
@@ -54,7 +57,9 @@ async def send_request(
     if permit is not None:
         left = min(limits.timeout_seconds, require_remaining_seconds(permit))
         timeout = httpx.Timeout(connect=left, write=left, pool=left, read=limits.timeout_seconds)
-    request.extensions["trace"] = permit_trace(permit, _refuse_after(send_limit))
+    if permit is not None or send_limit is not None:
+        # Without either, it would only cost: httpcore calls it at 12 moments of each request.
+        request.extensions["trace"] = permit_trace(permit, _refuse_after(send_limit))
     request.extensions["timeout"] = timeout.as_dict()
     set_attempt(request)
     try:
@@ -89,7 +94,7 @@ def _refuse_after(send_limit: SendLimit | None) -> Callable[[], None]:
 async def _read_body(response: httpx.Response, max_bytes: int) -> bytes:
     parts: list[bytes] = []
     size = 0
-    async for part in _iterate_decoded(response, max_bytes):
+    async for part in _iterate_decoded(response):
         size += len(part)
         if size > max_bytes:
             raise ResponseTooLarge(f"an answer of more than {max_bytes:,} bytes")
@@ -97,8 +102,8 @@ async def _read_body(response: httpx.Response, max_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-async def _iterate_decoded(response: httpx.Response, max_bytes: int) -> AsyncIterator[bytes]:
-    """Decompress up to the limit: httpx would decompress whole pieces, and nested encodings."""
+async def _iterate_decoded(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Decompress in bounded parts: httpx would decompress whole pieces, and nested encodings."""
     encoding = response.headers.get("content-encoding", "identity").strip().lower()
     if response.is_stream_consumed:  # an in-memory transport had it whole
         yield response.content
@@ -110,11 +115,22 @@ async def _iterate_decoded(response: httpx.Response, max_bytes: int) -> AsyncIte
         has_begun = False
         async for piece in response.aiter_raw():
             has_begun = True
-            yield unpacking.decompress(piece, max_bytes + 1)
+            for part in _unpack(unpacking, piece):
+                yield part
         if has_begun and not unpacking.eof:
             raise zlib.error("the answer was cut off")
     else:
         raise ResponseTooLarge("a response with an encoding that was not requested")
+
+
+def _unpack(unpacking: zlib._Decompress, piece: bytes) -> Iterator[bytes]:
+    """Yield what *piece* unpacks to, at most `PART_BYTES` at a time. What follows the packed body is ignored."""
+    part = b""
+    # A full part may have more behind it, also once all of the piece is consumed.
+    while not unpacking.eof and (piece or len(part) == PART_BYTES):
+        part = unpacking.decompress(piece, PART_BYTES)
+        piece = unpacking.unconsumed_tail
+        yield part
 
 
 def _error_cause(error: Exception, request: httpx.Request) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -17,6 +19,7 @@ from connectors.base import IncompleteRead
 from connectors.http import (
     ApiResponse,
     PageGuard,
+    RequestLimits,
     decode_cursor,
     escape_control,
     header_numbers,
@@ -28,6 +31,7 @@ from connectors.http import (
 )
 from connectors.http.origin import Origin
 from connectors.http.redact import error_excerpt
+from connectors.http.send import PART_BYTES, send_request
 
 BASE = Origin("https://acme.example/api/")
 
@@ -365,3 +369,24 @@ def test_host_that_a_name_server_could_know_passes(url: str) -> None:
 def test_host_that_no_name_server_could_know_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="not a valid host name"):
         validate_host(httpx.URL(url))
+
+
+@pytest.mark.parametrize("size", [0, 1, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 3 * PART_BYTES])
+@pytest.mark.parametrize("pieces", [1, 2, 50])
+async def test_packed_body_arrives_whole_in_any_pieces(size: int, pieces: int) -> None:
+    body = (b"0123456789abcdef" * (size // 16 + 1))[:size]
+    packed = gzip.compress(body) + b"what follows is ignored"
+    step = len(packed) // pieces + 1
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        async def stream() -> AsyncIterator[bytes]:
+            for start in range(0, len(packed), step):
+                yield packed[start : start + step]
+
+        return httpx.Response(200, content=stream(), headers={"content-encoding": "gzip"})
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        request = client.build_request("GET", "https://acme.example/")
+        _, found = await send_request(client, request, RequestLimits(max_bytes=max(size, 1)))
+
+    assert found == body
