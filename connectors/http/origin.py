@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import ip_address
+from urllib.parse import urljoin
 
 import httpx
 
-__all__ = ["Origin", "https_root", "is_loopback", "parse_url", "validate_host"]
+__all__ = ["Origin", "https_root", "is_loopback", "join_url", "parse_url", "validate_host"]
 
 DEFAULT_PORTS = {"https": 443, "http": 80}
 HOST_LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
@@ -60,6 +62,15 @@ def https_root(url: httpx.URL, *, subject: str, example: str, root_message: str)
     return f"{url.scheme}://{url.netloc.decode()}"
 
 
+# Parsing a next link takes as long as reading 50 rows, and each is parsed where it is found and where it is requested.
+url_from_text = lru_cache(maxsize=64)(httpx.URL)
+
+
+def join_url(url: httpx.URL, reference: str) -> httpx.URL:
+    """Return what `url.join` does. Raises `httpx.InvalidURL`."""
+    return url_from_text(urljoin(str(url), str(url_from_text(reference))))
+
+
 class Origin:
     """One base URL. Every request goes below it, or to a link on the same scheme, host and port."""
 
@@ -78,7 +89,7 @@ class Origin:
         *url* is a path below the base URL (with or without a leading slash), or an absolute URL.
         """
         try:
-            target = httpx.URL(url if ABSOLUTE_URL.match(url) else f"{self.base_url}/{url.lstrip('/')}".rstrip("/"))
+            target = url_from_text(url if ABSOLUTE_URL.match(url) else f"{self.base_url}/{url.lstrip('/')}".rstrip("/"))
         except httpx.InvalidURL:
             return None
         return target if self.contains(target) else None
@@ -86,7 +97,7 @@ class Origin:
     def join(self, url: httpx.URL, reference: str) -> httpx.URL | None:
         """Return where *reference* leads from *url* (RFC 3986, 5.2), or None for another origin."""
         try:
-            target = url.join(reference)
+            target = join_url(url, reference)
         except httpx.InvalidURL:
             return None
         return target if self.contains(target) else None

@@ -11,6 +11,7 @@ import httpx
 import orjson
 
 from connectors.base import IncompleteRead
+from connectors.http.origin import join_url
 from connectors.http.redact import escape_control
 
 __all__ = ["ApiResponse"]
@@ -105,7 +106,7 @@ class ApiResponse:
 
     def _resolve_link(self, target: str) -> httpx.URL:
         try:
-            return self.url.join(target)
+            return join_url(self.url, target)
         except httpx.InvalidURL as error:
             raise self._unexpected_error(
                 "with a next link that is not a URL", "Try again later, or ask its vendor."

@@ -63,10 +63,19 @@ class RetryPolicy:
     async def attempt(self, once: Callable[[], Awaitable[ApiResponse]]) -> ApiResponse:
         """Call *once* until its response is final. Return the last response, or raise the last error."""
 
-        async def attempted() -> ApiResponse:
-            return await once()
-
         with number_attempts():
+            # Nearly every request succeeds at once, and tenacity takes a tenth of the processor's time of one.
+            first: ApiResponse | Exception | None = await self._first_outcome(once)
+            if isinstance(first, ApiResponse) and first.is_success:
+                return first
+
+            async def attempted() -> ApiResponse:
+                nonlocal first
+                outcome, first = first, None
+                if isinstance(outcome, Exception):
+                    raise outcome
+                return await once() if outcome is None else outcome
+
             return await tenacity.AsyncRetrying(
                 sleep=self._sleep,
                 retry=tenacity.retry_any(
@@ -77,6 +86,13 @@ class RetryPolicy:
                 stop=self._is_exhausted,
                 retry_error_callback=_final_response,
             )(attempted)
+
+    async def _first_outcome(self, once: Callable[[], Awaitable[ApiResponse]]) -> ApiResponse | Exception:
+        """Return the response of the first attempt, or the error that may allow a second one."""
+        try:
+            return await once()
+        except self.retryable_errors as error:
+            return error
 
     async def _sleep(self, seconds: float) -> None:
         if self.permit is None:
