@@ -171,7 +171,7 @@ async def test_gzip_bomb_is_never_unpacked_beyond_the_bound(cut: int) -> None:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
 
-    # Beside the body at most: one more part of it, and what the test itself holds.
+    # The body up to the limit, one part of it above, and what the test itself holds.
     assert peak < 2**24 + 4 * 2**20
 
 
