@@ -7,8 +7,9 @@ not skipped: the listing decides what they mean.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import orjson
 
@@ -19,6 +20,13 @@ __all__ = ["Page", "attribute", "full_name", "member_from_json", "page_from_json
 
 READ_ONLY_ATTRIBUTES = frozenset({"meta", "groups"})
 """Set by the server (RFC 7643, sections 3.1 and 4.1.2); some servers refuse requests that have them."""
+
+CORE_ATTRIBUTES = READ_ONLY_ATTRIBUTES | {
+    *("schemas", "id", "externalId", "userName", "name", "displayName", "nickName", "profileUrl", "title", "userType"),
+    *("preferredLanguage", "locale", "timezone", "active", "emails", "phoneNumbers", "ims", "photos", "addresses"),
+    *("entitlements", "roles", "x509Certificates", "urn:ietf:params:scim:schemas:extension:enterprise:2.0:User"),
+}
+"""The attributes of a User (RFC 7643, sections 3.1, 4.1 and 4.3)."""
 
 BOOLEAN_WORDS = {"true": True, "false": False, "1": True, "0": False}
 
@@ -41,8 +49,9 @@ class Page:
 
 def attribute(resource: Mapping[str, object], name: str) -> object:
     """Return the value of an attribute, ignoring the case of its name (RFC 7643, section 2.1); None when missing."""
-    if name in resource:
-        return resource[name]
+    found = resource.get(name)
+    if found is not None or name in resource:
+        return found
     lower, length = name.lower(), len(name)
     for key, value in resource.items():
         # The length first: nearly every resource lacks some attribute, and lower case costs more than that.
@@ -81,24 +90,30 @@ def member_from_json(row: object) -> Member | None:
     """Return the member of a User resource, None when it has no id or can't be serialized again."""
     if not isinstance(row, dict):
         return None
-    scim_id = _scalar_text(attribute(row, "id"))
+    # Most servers spell every name as the RFC does, and a search that ignores case takes a quarter of a row's time.
+    is_core = row.keys() <= CORE_ATTRIBUTES
+    find: Callable[[str], object] = row.get if is_core else partial(attribute, row)
+    scim_id = _scalar_text(find("id"))
     if not scim_id:
         return None
+    writable = {**row} if is_core else writable_attributes(row)
+    for read_only in READ_ONLY_ATTRIBUTES:
+        writable.pop(read_only, None)
     try:
         # Copied, because orjson keeps 4 KiB for each (measured: 440 MB against 100 for 100,000 members).
-        resource = memoryview(orjson.dumps(writable_attributes(row))).tobytes()
+        resource = memoryview(orjson.dumps(writable)).tobytes()
     except TypeError:  # nested deeper than a resource can be
         return None
-    name = attribute(row, "name")
+    name = find("name")
     formatted = attribute(name, "formatted") if isinstance(name, dict) else None
-    meta = attribute(row, "meta")
+    meta = find("meta")
     etag = attribute(meta, "version") if isinstance(meta, dict) else None
-    shown = _shown_name(attribute(row, "displayName"), name)
+    shown = _shown_name(find("displayName"), name)
     return Member(
         scim_id,
-        _text_or_empty(attribute(row, "userName")),
+        _text_or_empty(find("userName")),
         shown,
-        _boolean(attribute(row, "active")),
+        _boolean(find("active")),
         # Nearly always the same text, then the same object.
         formatted=shown if formatted == shown else formatted if isinstance(formatted, str) else None,
         resource=resource,

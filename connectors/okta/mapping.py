@@ -6,8 +6,10 @@ An odd field is an absent field, an unknown status stays as it came, and only a 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from operator import itemgetter
 from typing import Literal, NamedTuple
 
 from connectors.base import Person, Status
@@ -38,6 +40,7 @@ KNOWN_STATUSES = ENTITLED_STATUSES | {"STAGED", "SUSPENDED", "DEPROVISIONED"}
 MAX_STATUS_CHARS = 100
 PROFILE_FIELDS = ("login", "email", "displayName", "firstName", "lastName", "secondEmail")
 """The fields of a user's profile that `User` keeps, in its order."""
+profile_values = itemgetter(*PROFILE_FIELDS)
 
 
 # Named tuples: a read makes several of these for each person, and a frozen dataclass takes three times as long.
@@ -125,12 +128,25 @@ def user_from_json(row: object) -> User:
 
 
 def _user_from_fields(fields: Mapping[str, object], user_id: str) -> User:
-    # The same few statuses stand in every row: as one object each, they take no memory for each person.
-    find = as_object(fields.get("profile")).get
+    profile = as_object(fields.get("profile"))
+    values: Iterable[object]
+    try:
+        values = profile_values(profile)
+    except KeyError:  # a field is missing
+        values = map(profile.get, PROFILE_FIELDS)
+    login, mail, display_name, given_name, family_name, second_email = [
+        value.strip() if isinstance(value, str) else "" for value in values
+    ]
     return User(
         user_id,
+        # The same few texts stand in most rows: as one object each, they take no memory for each person.
         sys.intern(as_text(fields.get("status"))[:MAX_STATUS_CHARS]),
-        *[value.strip() if isinstance(value, str) else "" for value in map(find, PROFILE_FIELDS)],
+        login,
+        login if mail == login else mail,
+        display_name,
+        sys.intern(given_name),
+        family_name,
+        second_email,
     )
 
 
@@ -145,7 +161,7 @@ def app_user_from_json(row: object) -> AppUser:
     user = _user_from_fields(embedded, as_text(fields.get("id")) or as_text(embedded.get("id")))
     link = as_object(as_object(fields.get("_links")).get("group"))
     scope = sys.intern(as_text(fields.get("scope"))[:MAX_STATUS_CHARS])
-    return AppUser(user, scope, sys.intern(_linked_group_id(link)))
+    return AppUser(user, scope, _linked_group_id(as_text(link.get("href")), as_text(link.get("name"))))
 
 
 def app_group_from_json(row: object) -> AppGroup:
@@ -159,5 +175,7 @@ def group_name(group: object) -> str:
     return as_name(as_object(as_object(group).get("profile")).get("name"))
 
 
-def _linked_group_id(link: Mapping[str, object]) -> str:
-    return as_text(link.get("href")).rstrip("/").rpartition("/")[2] or as_text(link.get("name"))
+@lru_cache(maxsize=1024)
+def _linked_group_id(href: str, name: str) -> str:
+    # The same few groups stand in all rows.
+    return sys.intern(href.rstrip("/").rpartition("/")[2] or name)
