@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, and_, func, insert, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, and_, func, not_, or_, select, update
 
 from agent.guard.count_table import COUNT_GUARDS, ChangeFilter
 from agent.model import ChangeSubject, Kind, RecentChanges, UnconfirmedCreate, Written
@@ -30,7 +30,7 @@ __all__ = [
     "load_member_changes",
     "load_recent_changes",
     "load_unconfirmed_creates",
-    "record_answer",
+    "record_answers",
     "record_create_checks",
     "record_intents",
     "unconfirmed_create_condition",
@@ -46,6 +46,8 @@ CREATE_CONFIRMATION_PERIOD = timedelta(days=7)
 MIN_ABSENCES = 3
 # For this long, a create that the workspace accepted is not repeated, however many listings lack it.
 ACCEPTED_CREATE_PERIOD = timedelta(hours=1)
+ANSWERED_COLUMNS = ("change", "scim_id", "outcome", "detail", "sent_at", "answered_at", "accepted")
+"""What an outcome changes in the row of its intent."""
 
 
 def record_intents(connection: Connection, workspace: str, records: Sequence[ChangeRecord]) -> None:
@@ -79,12 +81,18 @@ def insert_if_absent(connection: Connection, table: Table) -> Insert:
     return upsert(table, is_sqlite=connection.dialect.name == "sqlite").on_conflict_do_nothing()
 
 
-def record_answer(connection: Connection, workspace: str, record: ChangeRecord) -> None:
-    """Write the outcome of a change over its intent, if any. The outcome may know more of the state before."""
-    is_it = and_(changes.c.run_id == record.run_id, changes.c.seq == record.seq)
-    values = {"change": change_to_json(record.change), **_outcome_columns(record)}
-    if connection.execute(update(changes).where(is_it).values(**values)).rowcount == 0:
-        connection.execute(insert(changes).values(**_change_row(workspace, record)))
+def record_answers(connection: Connection, workspace: str, records: Sequence[ChangeRecord]) -> None:
+    """Write the outcomes of changes over their intents, if any. An outcome may know more of the state before."""
+    if not records:
+        return
+    inserting = upsert(changes, is_sqlite=connection.dialect.name == "sqlite")
+    connection.execute(
+        inserting.on_conflict_do_update(
+            index_elements=[changes.c.run_id, changes.c.seq],
+            set_={name: inserting.excluded[name] for name in ANSWERED_COLUMNS},
+        ),
+        change_rows(workspace, records),
+    )
 
 
 def _change_row(workspace: str, record: ChangeRecord) -> dict[str, Any]:

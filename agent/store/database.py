@@ -18,7 +18,7 @@ from agent.store.errors import WRITABLE, translate_errors
 from agent.store.migrate import migrate
 from agent.store.url import StateUrl, parse_state_url
 
-__all__ = ["Database"]
+__all__ = ["SERVER_NOW", "Database"]
 
 LOCK_TIMEOUT_SECONDS = 10
 # A read sees one moment of the database, however many statements it takes, and never waits for a writer.
@@ -37,7 +37,7 @@ SERVER_SILENCE_SECONDS = 12.0
 READ_TIMEOUT_FACTOR = 2.5
 """How much longer a read may take: nothing waits for it, and a report may need a long query."""
 # Not now(), which is the start of the transaction: it may have waited for another one since.
-SERVER_CLOCK = "(extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+SERVER_NOW: ColumnElement[int] = literal_column("(extract(epoch FROM clock_timestamp()) * 1000000)::bigint", BigInteger)
 
 
 class Database:
@@ -108,9 +108,11 @@ class Database:
 
         For SQLite it is the time of the host at this call.
         """
-        if self.is_sqlite:
-            return literal(to_micros(self._now()))
-        return literal_column(SERVER_CLOCK, BigInteger)
+        return literal(self.now_micros()) if self.is_sqlite else SERVER_NOW
+
+    def now_micros(self) -> int:
+        """Return the time of this host."""
+        return to_micros(self._now())
 
 
 def _prepare_file(path: Path) -> None:

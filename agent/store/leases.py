@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Row, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Row, Select, bindparam, select, update
 
 from agent.errors import WorkspaceBusy, lease_lost_error
 from agent.model.run import Lease
 from agent.store.codec import from_micros
-from agent.store.database import Database
+from agent.store.database import SERVER_NOW, Database
 from agent.store.tables import leases
 from agent.store.upsert import upsert
 
@@ -102,6 +103,15 @@ def lock(database: Database, connection: Connection, workspace: str) -> None:
 
 def _lock_rows(database: Database, connection: Connection, workspace: str, target: str) -> Sequence[Row[Any]]:
     """Return the lease's rows with the time at which each was locked: outside the subquery, so after any wait."""
-    found = select(leases).where(_rows_condition(workspace, target)).order_by(leases.c.workspace)
-    rows = found.with_for_update().subquery()
-    return connection.execute(select(rows, database.now_expression().label("now"))).all()
+    locking = _locking_query(database.is_sqlite)
+    now = {"now_micros": database.now_micros()} if database.is_sqlite else {}
+    return connection.execute(locking, {"of_keys": _lease_keys(workspace, target), **now}).all()
+
+
+@cache
+def _locking_query(is_sqlite: bool) -> Select[Any]:
+    """Return the query of `_lock_rows`, which each write under a lease begins with: building it costs more than it."""
+    found = select(leases).where(leases.c.workspace.in_(bindparam("of_keys", expanding=True)))
+    rows = found.order_by(leases.c.workspace).with_for_update().subquery()
+    now = bindparam("now_micros", type_=BigInteger) if is_sqlite else SERVER_NOW
+    return select(rows, now.label("now"))

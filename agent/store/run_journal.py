@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, and_, insert, or_, select, update
 from agent.model.provenance import Provenance
 from agent.model.run import ChangeRecord, Run, RunCounts, RunOutcome, RunStatus, Trigger
 from agent.report.hold_age import has_plan
-from agent.store.change_journal import insert_if_absent, record_answer
+from agent.store.change_journal import insert_if_absent, record_answers
 from agent.store.codec import compress, decompress, from_micros, to_micros
 from agent.store.tables import runs
 
@@ -96,8 +96,7 @@ def close_run_without_lease(
     workspace = connection.execute(select(runs.c.workspace).where(runs.c.id == run_id)).scalar()
     if workspace is None:
         return
-    for record in records:
-        record_answer(connection, workspace, record)
+    record_answers(connection, workspace, records)
     end_run(connection, run_id, ending, now)
 
 

@@ -70,6 +70,7 @@ from agent.store import (
     workspaces,
 )
 from agent.store.database import Database
+from agent.store.journal_queue import Answer, Entry, Intent, JournalQueue
 from agent.store.retention import BATCH_SIZE, delete_runs, load_expired_run_ids
 from connectors.base import PersonKey
 
@@ -101,6 +102,7 @@ class SqlState:
         self._renewer = ThreadPoolExecutor(max_workers=MAX_RENEWALS, thread_name_prefix="state-renew")
         # Two, so that one exchange of permits that hangs does not keep the next waiting.
         self._permits = ThreadPoolExecutor(max_workers=2, thread_name_prefix="state-permits")
+        self._journal = JournalQueue(self._write_journal)
         # A visitor's request must not wait for a run's long transaction.
         self._logins = ThreadPoolExecutor(max_workers=2, thread_name_prefix="state-logins")
 
@@ -446,26 +448,30 @@ class SqlState:
             scim_id=change.scim_id,
         )
 
-        def body(connection: Connection) -> Pause | None:
-            pause = workspace_memory.load_pause(connection, lease.workspace) if respects_pause else None
-            if pause is None:
-                change_journal.record_intents(connection, lease.workspace, [in_flight])
-                workspace_memory.record_undo(connection, lease.workspace, run_id, change)
-            return pause
-
-        return await self._write_under_lease(lease, body)
+        return await self._journal.put(lease, Intent(in_flight, respects_pause))
 
     async def record_answer(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
-        def body(connection: Connection) -> None:
-            change_journal.record_answer(connection, lease.workspace, record)
-            previous_id = record.change.scim_id
-            if previous_id and record.scim_id and record.scim_id != previous_id:
-                workspace_memory.move_link(connection, lease.workspace, previous_id, record.scim_id)
-            if link is not None:
-                workspace_memory.write_links(connection, lease.workspace, [link])
-            workspace_memory.record_undo_answer(connection, lease.workspace, record)
+        await self._journal.put(lease, Answer(record, link))
 
-        await self._write_under_lease(lease, body)
+    async def _write_journal(self, lease: Lease, entries: Sequence[Entry]) -> list[Pause | None]:
+        answers = [each for each in entries if isinstance(each, Answer)]
+
+        def body(connection: Connection) -> list[Pause | None]:
+            _write_answers(connection, lease.workspace, answers)
+            respects = [isinstance(each, Intent) and each.respects_pause for each in entries]
+            pause = workspace_memory.load_pause(connection, lease.workspace) if any(respects) else None
+            kept_back = [pause if each else None for each in respects]
+            intents = [
+                each.record
+                for each, why in zip(entries, kept_back, strict=True)
+                if why is None and isinstance(each, Intent)
+            ]
+            change_journal.record_intents(connection, lease.workspace, intents)
+            for record in intents:
+                workspace_memory.record_undo(connection, lease.workspace, record.run_id, record.change)
+            return kept_back
+
+        return await self._write_under_lease(lease, body)
 
     async def update_memory(
         self,
@@ -823,3 +829,15 @@ def _consume_result(abandoned: asyncio.Future[Any]) -> None:
     """Consume the result of a call that has already been reported as timed out."""
     if not abandoned.cancelled():
         abandoned.exception()
+
+
+def _write_answers(connection: Connection, workspace: str, answers: Sequence[Answer]) -> None:
+    change_journal.record_answers(connection, workspace, [each.record for each in answers])
+    for answer in answers:
+        previous_id, scim_id = answer.record.change.scim_id, answer.record.scim_id
+        if previous_id and scim_id and scim_id != previous_id:
+            workspace_memory.move_link(connection, workspace, previous_id, scim_id)
+        workspace_memory.record_undo_answer(connection, workspace, answer.record)
+    links = [answer.link for answer in answers if answer.link is not None]
+    if links:
+        workspace_memory.write_links(connection, workspace, links)
