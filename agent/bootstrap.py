@@ -331,6 +331,7 @@ def _assemble_components(
         approval_policy=settings.approvals.policy(),
         tracer=hooks.tracer,
         feed_planner=feed_planner if feeds else None,
+        in_flight=settings.apply.in_flight,
     )
     notifier = create_notifier(settings, state, hooks.on_notice)
     return Components(settings, state, clock, planner, contexts, sync, clients, shared, notifier)

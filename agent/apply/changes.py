@@ -12,9 +12,11 @@ from dataclasses import dataclass, field, replace
 
 import structlog
 
+from agent.apply.in_flight import InFlight
 from agent.apply.send import ChangeResult, send
 from agent.errors import LeaseLost, PigmentSyncError, StateError, WorkspaceUnavailable, WriteStopped, lease_lost_error
 from agent.model import Change, Fields, Kind, Link, Member
+from agent.model.email import normalize
 from agent.model.run import ChangeRecord, Lease, Outcome, Pause
 from agent.ports.clock import Clock
 from agent.ports.state import State
@@ -80,7 +82,8 @@ class Applier:
 
     *is_stopping* is asked before each change: once it returns true, the remaining changes are not tried. *ensure_lease*
     is awaited before each: it raises `LeaseLost` when the lease does not hold any more. Members whose normalized
-    address matches *protected* get no change.
+    address matches *protected* get no change. At most *in_flight* changes are made at once, of one phase, and never two
+    of one member.
     """
 
     workspace: WorkspaceWriter
@@ -94,6 +97,7 @@ class Applier:
     ensure_lease: Callable[[], Awaitable[None]]
     protected: re.Pattern[str]
     tracer: Tracer = NO_TRACER
+    in_flight: int = 1
     _workspace_error: WorkspaceUnavailable | None = field(default=None, init=False)
     _state_error: PigmentSyncError | None = field(default=None, init=False)
     _pause: Pause | None = field(default=None, init=False)
@@ -121,30 +125,27 @@ class Applier:
         numbered = list(enumerate(changes, self._next_seq))
         self._next_seq += len(numbered)
         adoptions = [(seq, change) for seq, change in numbered if _is_adoption(change)]
-        records = self._records
         await self._adopt_members(adoptions)
-        # As they are while the plan is made: a member may answer under another id.
-        members = dict(members)
-        owned = {*taken, *(change.scim_id for _, change in adoptions if change.scim_id)}
-        failed: set[str] = set()
+        reached = _Reached(dict(members), {*taken, *(change.scim_id for _, change in adoptions if change.scim_id)})
         others = [(seq, change) for seq, change in numbered if not _is_adoption(change)]
-        for tried, (seq, change) in enumerate(others):
-            if why := self._skip_reason(change, failed):
-                record = await self._record_skipped(seq, change, why)
-            elif is_outdated(tried):
-                return self._result(left=others[tried:])
+        async with InFlight(self.in_flight) as in_flight:
+            phase: Kind | None = None
+            for tried, (seq, change) in enumerate(others):
+                if _phase(change) is not phase:
+                    await in_flight.wait_until_empty()
+                    phase = _phase(change)
+                keys = _keys(change)
+                await in_flight.wait_for_room(keys)
+                if why := self._skip_reason(change, reached.failed):
+                    self._conclude(await self._record_skipped(seq, change, why), reached, len(changes))
+                elif is_outdated(tried):
+                    left = others[tried:]
+                    break
+                else:
+                    await in_flight.run(keys, self._make(seq, change, reached, in_flight, len(changes)))
             else:
-                record = await self._apply_traced(seq, change, members, owned)
-            if record.outcome is not Outcome.DONE and change.scim_id:
-                failed.add(change.scim_id)
-            if record.scim_id:
-                owned.add(record.scim_id)
-            if change.scim_id and record.scim_id != change.scim_id:
-                owned.discard(change.scim_id)
-                members.pop(change.scim_id, None)
-            records.append(record)
-            self.progress(f"{self.lease.workspace}: applying", len(records), len(changes))
-        return self._result()
+                left = []
+        return self._result(left)
 
     async def record_overtaken(self, changes: Sequence[Change], why: str) -> ApplyResult:
         """Record *changes* of a plan that are not made, because the person left since it was read."""
@@ -216,50 +217,24 @@ class Applier:
                 for seq, change in part
             )
 
-    async def _apply_traced(
-        self, seq: int, change: Change, members: Mapping[str, Member], taken: AbstractSet[str]
-    ) -> ChangeRecord:
+    async def _make(self, seq: int, change: Change, reached: _Reached, in_flight: InFlight, count: int) -> None:
         attributes = {"pigment_sync.provider": "pigment", "pigment_sync.kind": change.kind.value}
         with self.tracer.span("change", attributes) as span:
-            record = await self._apply_change(seq, change, members, taken)
+            record = await self._apply_change(seq, change, reached, in_flight, count)
             span.set({"pigment_sync.outcome": record.outcome.value})
             if record.outcome is not Outcome.DONE:
                 span.fail(record.outcome.value)
-            return record
 
     async def _apply_change(
-        self, seq: int, change: Change, members: Mapping[str, Member], taken: AbstractSet[str]
+        self, seq: int, change: Change, reached: _Reached, in_flight: InFlight, count: int
     ) -> ChangeRecord:
         sent_at = self.clock.now()
-        try:
-            await self.ensure_lease()
-            intending = self.state.record_intent(
-                self.lease, self.run_id, seq, change, respects_pause=self.respects_pause
-            )
-            self._pause = await intending
-        except (LeaseLost, StateError) as error:
-            self._state_error = error
-            return await self._record_skipped(seq, change, error.message)
-        if self._pause is not None:
-            return await self._record_skipped(seq, change, _pause_sentence(self._pause))
-        try:
-            result = await send(self.workspace, change, members.get(change.scim_id or ""), taken, self.protected)
-        except WriteStopped as error:
-            self._state_error = error.cause or lease_lost_error(self.lease.workspace)
-            outcome = Outcome.UNKNOWN if error.may_be_applied else Outcome.NOT_TRIED
-            result = ChangeResult(outcome, f"{error.message} {error.hint}")
-        except StateError as error:
-            # The request budget could not permit a read that follows the write: what the write did is not known.
-            self._state_error = error
-            result = ChangeResult(Outcome.UNKNOWN, f"{error.message} {error.hint}")
-        except WorkspaceUnavailable as error:
-            self._workspace_error = error
-            # Refused credentials wrote nothing, unless an attempt before them did.
-            outcome = Outcome.UNKNOWN if error.may_be_applied else Outcome.FAILED
-            result = ChangeResult(outcome, f"{error.message} {error.hint}")
-        result = _verified_result(result, change, members)
+        if why := await self._intend(seq, change):
+            record = await self._record_skipped(seq, change, why)
+            self._conclude(record, reached, count)
+            return record
+        result = _verified_result(await self._send(change, reached, in_flight), change, reached.members)
         scim_id = result.member.scim_id if result.member else change.scim_id
-        now = self.clock.now()
         record = ChangeRecord(
             run_id=self.run_id,
             seq=seq,
@@ -267,15 +242,60 @@ class Applier:
             outcome=result.outcome,
             detail=result.detail,
             sent_at=sent_at,
-            answered_at=now,
+            answered_at=self.clock.now(),
             scim_id=scim_id,
             is_accepted=result.is_accepted,
         )
+        self._conclude(record, reached, count)
+        # The journal keeps the order of the calls, so this outcome is on record no later than the next intent.
+        in_flight.release()
         created = change.kind is Kind.CREATE and result.outcome is Outcome.DONE and scim_id is not None
         await self._record_answer(record, _link_for(change, scim_id) if created and scim_id else None)
         report = log.info if result.outcome is Outcome.DONE else log.warning
         report("change.applied", workspace=self.lease.workspace, kind=change.kind, outcome=result.outcome, seq=seq)
         return record
+
+    async def _intend(self, seq: int, change: Change) -> str:
+        """Write that *change* is about to be sent. Return why it must not be, empty if it may."""
+        try:
+            await self.ensure_lease()
+            intending = self.state.record_intent(
+                self.lease, self.run_id, seq, change, respects_pause=self.respects_pause
+            )
+            pause = await intending
+        except (LeaseLost, StateError) as error:
+            self._state_error = self._state_error or error
+            return error.message
+        if pause is not None:
+            self._pause = pause
+            return _pause_sentence(pause)
+        # What another change met meanwhile. A pause or a stop is too late for this one: it counts as sent.
+        end = self._state_error or self._workspace_error
+        return end.message if end is not None else ""
+
+    async def _send(self, change: Change, reached: _Reached, in_flight: InFlight) -> ChangeResult:
+        member = reached.members.get(change.scim_id or "")
+        try:
+            return await send(self.workspace, change, member, reached.owned, self.protected, in_flight.alone)
+        except WriteStopped as error:
+            self._state_error = self._state_error or error.cause or lease_lost_error(self.lease.workspace)
+            outcome = Outcome.UNKNOWN if error.may_be_applied else Outcome.NOT_TRIED
+            return ChangeResult(outcome, f"{error.message} {error.hint}")
+        except StateError as error:
+            # The request budget could not permit a read that follows the write: what the write did is not known.
+            self._state_error = self._state_error or error
+            return ChangeResult(Outcome.UNKNOWN, f"{error.message} {error.hint}")
+        except WorkspaceUnavailable as error:
+            self._workspace_error = self._workspace_error or error
+            # Refused credentials wrote nothing, unless an attempt before them did.
+            outcome = Outcome.UNKNOWN if error.may_be_applied else Outcome.FAILED
+            return ChangeResult(outcome, f"{error.message} {error.hint}")
+
+    def _conclude(self, record: ChangeRecord, reached: _Reached, count: int) -> None:
+        """Keep what became of a change, for the changes after it and for the report."""
+        reached.add(record)
+        self._records.append(record)
+        self.progress(f"{self.lease.workspace}: applying", len(self._records), count)
 
     async def _record_answer(self, record: ChangeRecord, link: Link | None = None) -> None:
         """Write the outcome of a change and its link; keep it in memory if the state refuses it or is out of reach."""
@@ -305,6 +325,45 @@ class Applier:
         )
         await self._record_answer(record)
         return record
+
+
+@dataclass(slots=True)
+class _Reached:
+    """What the changes reached so far.
+
+    *members* are those of the listing by SCIM id, as they are while the plan is made: one may answer under another id.
+    *owned* are the SCIM ids that have a link, *failed* those of the members that did not get their change.
+    """
+
+    members: dict[str, Member]
+    owned: set[str]
+    failed: set[str] = field(default_factory=set)
+
+    def add(self, record: ChangeRecord) -> None:
+        previous_id = record.change.scim_id
+        if record.outcome is not Outcome.DONE and previous_id:
+            self.failed.add(previous_id)
+        if record.scim_id:
+            self.owned.add(record.scim_id)
+        if previous_id and record.scim_id != previous_id:
+            self.owned.discard(previous_id)
+            self.members.pop(previous_id, None)
+
+
+def _phase(change: Change) -> Kind:
+    """Return the phase of *change*: it begins once every change of the phase before it has ended (design section 7)."""
+    return Kind.UPDATE_EMAIL if change.changes_email else change.kind
+
+
+def _keys(change: Change) -> frozenset[str]:
+    """Return what *change* touches: member, addresses, and the member that must move away first.
+
+    All changes of emails have a key in common: each may need the address that the one before it frees.
+    """
+    ids = {change.scim_id, change.waits_for} - {None}
+    addresses = {change.email, change.before.email, change.after.email} - {None}
+    keys = {*(f"member {each}" for each in ids), *(f"address {normalize(each or '')}" for each in addresses)}
+    return frozenset({*keys, "emails"} if change.changes_email else keys)
 
 
 def _with_existing_member(change: Change, result: ChangeResult) -> Change:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import assert_never
 
@@ -42,10 +44,12 @@ async def send(
     member: Member | None,
     taken: AbstractSet[str],
     protected: re.Pattern[str],
+    alone: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
 ) -> ChangeResult:
     """Make one change. *member* is the one it is about, as listed; *taken* are the SCIM ids that have a link.
 
     *protected* matches the normalized addresses of members that get no change, whether or not the listing showed them.
+    A create that meets a member decides *alone* whose it is: another create may have made it, and have no answer yet.
 
     Raises `WorkspaceUnavailable` and `WriteStopped` when the rest of the plan can't be made either; every other failure
     is this person's.
@@ -59,7 +63,8 @@ async def send(
         raise
     except WriteRefused as error:
         if change.kind is Kind.CREATE and error.status == CONFLICT:
-            return await _resolve_conflict(workspace, change, taken, protected, error)
+            async with alone():
+                return await _resolve_conflict(workspace, change, taken, protected, error)
         return _failure_result(error)
     except WriteError as error:
         return _failure_result(error)

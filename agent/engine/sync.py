@@ -79,7 +79,8 @@ class Sync:
 
     *max_concurrent* bounds how many workspaces are applied to concurrently. A plan older than *max_plan_age_seconds*
     with changes left to send is computed again. *approval_policy* is what an approval needs. A run over everyone takes
-    up the people whom a feed names meanwhile: *feed_planner* looks at them.
+    up the people whom a feed names meanwhile: *feed_planner* looks at them. At most *in_flight* changes of a workspace
+    are made at once.
     """
 
     planner: PlannerProtocol
@@ -93,6 +94,7 @@ class Sync:
     approval_policy: ApprovalPolicy = field(default_factory=ApprovalPolicy)
     tracer: Tracer = NO_TRACER
     feed_planner: FeedPlanner | None = None
+    in_flight: int = 1
 
     @property
     def _pending(self) -> dict[str, frozenset[str]]:
@@ -299,6 +301,7 @@ class Sync:
             each.held_lease.ensure_lease,
             protected_pattern(each.policy.protect),
             self.tracer,
+            self.in_flight,
         )
         context = ReadOnlyWorkspace(each.policy, each.client)
         state, clock = self.planner.state, self.planner.clock

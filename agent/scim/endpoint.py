@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -75,6 +76,32 @@ class _Request:
     etag: str = ""
 
 
+class _WritePermit:
+    """*lease*, until every token was refused: what waits for its pace or for a retry then is not sent."""
+
+    def __init__(self, lease: Permit) -> None:
+        self._lease = lease
+        self._waits: set[asyncio.Timeout] = set()
+        self.is_refused = False
+
+    def end(self) -> None:
+        self.is_refused = True
+        for wait in self._waits:
+            wait.reschedule(0)
+
+    def remaining_seconds(self) -> float:
+        return 0.0 if self.is_refused else self._lease.remaining_seconds()
+
+    async def wait_until_ended(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0 if self.is_refused else None) as wait:
+                self._waits.add(wait)
+                try:
+                    await self._lease.wait_until_ended()
+                finally:
+                    self._waits.discard(wait)
+
+
 class _AllTokensRefused(Exception):
     """Every token was refused. *response* is the refusal of the last one."""
 
@@ -108,7 +135,7 @@ class Endpoint:
         self.api = api
         self.tokens = tokens
         self._timer = timer
-        self._permit = permit
+        self._permit = None if permit is None else _WritePermit(permit)
         self._content_type = SCIM_JSON
         self._probe_lock = asyncio.Lock()
         self._accepted_at: dict[int, float] = {}
@@ -183,24 +210,40 @@ class Endpoint:
         try:
             return await retry_policy.attempt(send_in_accepted_type)
         except PermitExpired as error:
-            raise WriteStopped(
-                f"This run's lease ended before {request.method} "
-                f"was sent{f' again after {history.last_failure}' if history.last_failure else ''}.",
-                "The next run reads the workspace and plans again.",
-                may_be_applied=history.may_be_applied,
-            ) from error
+            raise self._ended_error(request.method, history) from error
         except StateError as error:
             raise WriteStopped(error.message, error.hint, may_be_applied=history.may_be_applied, cause=error) from error
         except ReadError as error:
             raise TokensRefused(error.message, error.hint, may_be_applied=history.may_be_applied) from error
         except _AllTokensRefused as refused:
+            self._end_permit()
             response = refused.response
-            raise TokensRefused(
+            raise self._refused_error(
                 f"{self.name} refuses every token: {response.status} to "
                 f"{request.method}{self.api.response_excerpt(response)}{response.request_id_label}.",
-                "Put a token that has not expired or been revoked into `tokens`, and check that SCIM is on in Pigment.",
-                may_be_applied=history.may_be_applied,
+                history,
             ) from None
+
+    def _end_permit(self) -> None:
+        if self._permit is not None:
+            self._permit.end()
+
+    def _ended_error(self, method: str, history: _AttemptHistory) -> WriteError:
+        if self._permit is not None and self._permit.is_refused:
+            return self._refused_error(f"{self.name} refused every token before {method} was sent.", history)
+        return WriteStopped(
+            f"This run's lease ended before {method} "
+            f"was sent{f' again after {history.last_failure}' if history.last_failure else ''}.",
+            "The next run reads the workspace and plans again.",
+            may_be_applied=history.may_be_applied,
+        )
+
+    def _refused_error(self, message: str, history: _AttemptHistory) -> TokensRefused:
+        return TokensRefused(
+            message,
+            "Put a token that has not expired or been revoked into `tokens`, and check that SCIM is on in Pigment.",
+            may_be_applied=history.may_be_applied,
+        )
 
     async def _send_once(self, request: _Request, retry_policy: RetryPolicy, history: _AttemptHistory) -> ApiResponse:
         headers = {"Content-Type": self._content_type, **({"If-Match": request.etag} if request.etag else {})}

@@ -151,6 +151,11 @@ class ApplySettings(StrictModel):
         description="If a plan gets older than this while changes are sent, the workspace is read and planned again. "
         "Of approved changes, only identical ones are then applied.",
     )
+    in_flight: Annotated[Count, Field(ge=1, le=8)] = Field(
+        default=1,
+        description="How many changes of a workspace are sent at once: never two of one member, and deactivations, "
+        "email changes, reactivations, names and creates one kind after another. Email changes are sent one by one.",
+    )
 
 
 class LogSettings(StrictModel):
