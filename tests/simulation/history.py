@@ -41,7 +41,7 @@ from sandbox.pigment.write_log import Write
 from tests.factories import plan_of, some_limits
 from tests.memory_state import MemoryState
 from tests.simulation.invariants import Broken, Sender, Undone, Watch, check_run, is_entitled
-from tests.simulation.process import Died, Fate, Happening, Process, Reached, draw_fates, watched
+from tests.simulation.process import Died, Fate, Happening, Process, Reached, draw_fates, draw_write_fates, watched
 from tests.simulation.transport import SimulatedPigment
 from tests.simulation.world import GROUPS, SOURCES, START, SimulatedConnector, Workspace, World, human
 from tests.simulation.writers import Shown, Writers, members_now
@@ -89,6 +89,10 @@ OTHER = 0.3
 """The share of histories in which another agent, with a state of its own, works on the same workspaces."""
 TWO_PEOPLE = 0.3
 """The share of histories in which two people must approve a plan."""
+WRITE_FATES = 0.4
+"""The share of the runs in trouble that meet something while changes are in flight, where several may be."""
+IN_FLIGHT = (1, 4, 8)
+"""How many changes of a workspace its agents send at once, of which each history draws one."""
 REAL_STATE = 0.01
 """The share of histories over a real SQLite file: they take longer."""
 
@@ -260,7 +264,15 @@ class History:
         survey = Planner(connectors, state, clock, FleetLimit(tuple(policies), 10), discard_progress)
         sites = {name: WorkspaceContext(policy, clients[name]) for name, policy in policies.items()}
         needed = ApprovalPolicy(needed=2 if self.needs_two else 1)
-        sync = Sync(survey, sites, sender.holder, renewal, describe_difference, approval_policy=needed)
+        sync = Sync(
+            survey,
+            sites,
+            sender.holder,
+            renewal,
+            describe_difference,
+            approval_policy=needed,
+            in_flight=world.in_flight,
+        )
         return Agent(
             sender, survey, sync, {name: ReadOnlyWorkspace(each.policy, each.client) for name, each in sites.items()}
         )
@@ -311,13 +323,21 @@ class History:
         try:
             return await task
         except (Died, PigmentSyncError):
+            await self._count_left()
             return None
         except asyncio.CancelledError:
             if not process.is_dead:
                 raise
+            await self._count_left()
             return None
         finally:
             process.mains.discard(task)
+
+    async def _count_left(self) -> None:
+        """Count the ends of processes that left several changes without an outcome."""
+        left = max([len(await self.state.load_in_flight(name)) for name in NAMES])
+        if left > 1:
+            self.lived.happened[f"ends with {left} changes in flight"] += 1
 
     async def run(
         self,
@@ -442,6 +462,8 @@ class History:
         return await _records(self.state)
 
     async def check(self) -> None:
+        if self.world.found:
+            raise self.world.found[0]
         found = await self.records()
         await self.check_limits(found)
         if self.other is not None:
@@ -721,7 +743,7 @@ class History:
         """Run while answers are lost, the process dies or hangs, people and administrators act; or without faults."""
         world, chance = self.world, self.chance
         world.fault_rate = chance.choice([0, 0, 0.1, 0.4])
-        fates = draw_fates(chance) if chance.random() < 0.6 else ()
+        fates = self._draw_fates()
         is_away_shortly = chance.random() < 0.05
         if is_away_shortly:
             # The database is away while the lease is renewed, and back long before it ends; the run takes longer.
@@ -752,6 +774,12 @@ class History:
             await self.readdress_unanswered()
         world.failing, world.unrest, world.short_rate, world.is_blind = set(), 0, 0, False
         await asyncio.sleep(60)
+
+    def _draw_fates(self) -> tuple[Fate, ...]:
+        fates = draw_fates(self.chance) if self.chance.random() < 0.6 else ()
+        if self.world.in_flight > 1 and self.world.order.random() < WRITE_FATES:
+            return draw_write_fates(self.world.order)
+        return fates
 
     async def check_leavers(self, results: Sequence[RunResult]) -> None:
         """After a run without trouble each leaver is out, or the run named who stays and why."""
@@ -919,11 +947,19 @@ async def _state(world: World) -> AsyncIterator[State]:
             await state.close()
 
 
-async def live_through(seed: int, length: int = LENGTH, kind: type[History] = History) -> Lived:
-    """Live through the first *length* steps of the history of *seed*; raises `Broken` with what does not hold."""
+async def live_through(
+    seed: int, length: int = LENGTH, kind: type[History] = History, in_flight: int | None = None
+) -> Lived:
+    """Live through the first *length* steps of the history of *seed*; raises `Broken` with what does not hold.
+
+    Its agents send as many changes at once as the history draws, or *in_flight*: then it is another history.
+    """
     # Waits with jitter draw from the interpreter's global random generator.
     random.seed(seed)
-    world, lived = World(random.Random(seed)), Lived()
+    # Streams of their own, so that a history with one change at a time is what it was before there could be several.
+    drawn = random.Random(f"in flight {seed}").choice(IN_FLIGHT)
+    world = World(random.Random(seed), in_flight=in_flight or drawn, order=random.Random(f"order {seed}"))
+    lived = Lived()
     async with _state(world) as state:
         history = kind(seed, state, world, lived)
         await history.found()

@@ -151,6 +151,7 @@ class Watch:
         """Raise `Broken` for a write that must never be made. *member* is as it was before it, None for a create."""
         policy = sender.policies[workspace.url]
         await self._permit(sender, workspace, policy)
+        _check_together([each.change for each in await self.state.load_in_flight(policy.workspace)], member)
         if member is None:
             return
         address = normalize(member.user_name)
@@ -329,7 +330,7 @@ async def check_run(result: RunResult, state: State, workspace: Workspace, *, is
     sent = [each for each in result.records if each.change.kind is not Kind.ADOPT]
     # What a feed asks for comes before the plan's changes and after them, and what it drops is not made.
     in_plan = [each.change for each in sent if not is_by_feed(each.change) and each.detail not in LEFT_OUT]
-    phases = [EMAIL_PHASE if change.changes_email else PHASES[change.kind] for change in in_plan]
+    phases = [_phase(change) for change in in_plan]
     if phases != sorted(phases):
         raise Broken(f"the changes were made in the order {phases}")
     members = {member.id: member for member in workspace.space.members}
@@ -342,6 +343,33 @@ async def check_run(result: RunResult, state: State, workspace: Workspace, *, is
             is_create = each.change.kind is Kind.CREATE and not result.error
             if is_create and person and links.get(person) != each.scim_id:
                 raise Broken(f"{person} was created and is not linked")
+
+
+def _phase(change: Change) -> int:
+    return EMAIL_PHASE if change.changes_email else PHASES[change.kind]
+
+
+def _check_together(under_way: Sequence[Change], member: Member | None) -> None:
+    """Check the changes without an outcome when a write arrives, to *member* or as a create: it is one of them.
+
+    They are of one phase, and no two of one member or of one address.
+    """
+    is_create = any(change.kind is Kind.CREATE for change in under_way)
+    # A create that meets a member may reactivate it.
+    if not is_create and all(member is None or change.scim_id != member.id for change in under_way):
+        raise Broken("a write was sent before it was in the journal")
+    if len({_phase(change) for change in under_way}) > 1:
+        raise Broken("a phase began before the one before it had ended")
+    ids = [change.scim_id for change in under_way if change.scim_id]
+    if len(set(ids)) < len(ids):
+        raise Broken("two changes of one member were under way at once")
+    touched = [_addresses(change) for change in under_way]
+    if len(set().union(*touched)) < sum(map(len, touched)):
+        raise Broken("two changes of one address were under way at once")
+
+
+def _addresses(change: Change) -> set[str]:
+    return {normalize(each) for each in (change.email, change.before.email, change.after.email) if each}
 
 
 def is_by_feed(change: Change) -> bool:

@@ -31,16 +31,19 @@ RUNS = 1000
 class Mutant:
     """A broken agent. *edits* are (file, text, text in its place); *caught* is the finding of the simulation.
 
-    *has_feed*: it is broken in what it does with a change feed, and searched in the histories that have one.
+    *has_feed*: it is broken in what it does with a change feed, and searched in the histories that have one. It sends
+    *in_flight* changes of a workspace at once.
     """
 
     name: str
     edits: tuple[tuple[str, str, str], ...]
     caught: str
     has_feed: bool = False
+    in_flight: int = 1
 
 
 CHANGES, SURVEY, WRITE = "agent/apply/changes.py", "agent/engine/planner.py", "agent/scim/writer.py"
+IN_FLIGHT = "agent/apply/in_flight.py"
 PERMIT, CONFIRM, TARGET = "connectors/http/permit.py", "agent/engine/confirm.py", "agent/guard/target.py"
 MATCH, ENTITLED, LEAVER = "agent/diff/match.py", "agent/diff/entitled.py", "agent/diff/leavers.py"
 FEED_PLAN, FEED_POLL, NAMED = "agent/engine/feed_plan.py", "agent/engine/feed_poll.py", "agent/engine/named_people.py"
@@ -48,7 +51,7 @@ IS_LEFT = "is_left = look.standing is Standing.LEFT"
 MUTANTS_WITHOUT_FEED = (
     Mutant(
         "writes without an intent",
-        ((CHANGES, "self._pause = await intending", "intending.close()"),),
+        ((CHANGES, "pause = await intending", "pause = intending.close()"),),
         "is not in the journal",
     ),
     Mutant(
@@ -502,7 +505,64 @@ FEED_MUTANTS = (
         has_feed=True,
     ),
 )
-MUTANTS = (*MUTANTS_WITHOUT_FEED, *FEED_MUTANTS)
+IN_FLIGHT_MUTANTS = (
+    Mutant(
+        "sends changes of one address at once",
+        ((IN_FLIGHT, "return all(keys.isdisjoint(each) for each in self._keys.values())", "return True"),),
+        "two changes of one address were under way at once",
+        in_flight=8,
+    ),
+    Mutant(
+        "begins a phase before the one before it has ended",
+        ((CHANGES, "await in_flight.wait_until_empty()", "pass"),),
+        "a phase began before the one before it had ended",
+        in_flight=4,
+    ),
+    Mutant(
+        "loses the outcome of the second in flight",
+        (
+            (
+                CHANGES,
+                "        in_flight.release()\n",
+                "        if len(in_flight._sending) == 2:\n            return record\n        in_flight.release()\n",
+            ),
+        ),
+        "the journal differs from the run",
+        in_flight=4,
+    ),
+    Mutant(
+        "leaves changes in flight behind",
+        (
+            (
+                IN_FLIGHT,
+                "    async def _wait_until_ended(self) -> None:\n",
+                "    async def _wait_until_ended(self) -> None:\n        return\n",
+            ),
+        ),
+        "a phase began before the one before it had ended",
+        in_flight=8,
+    ),
+    Mutant(
+        "sends before its intents are on record",
+        (
+            (
+                CHANGES,
+                "            pause = await intending\n",
+                "            pause = None\n            __import__('asyncio').ensure_future(intending)\n"
+                "            await __import__('asyncio').sleep(0)\n            await __import__('asyncio').sleep(0)\n",
+            ),
+        ),
+        "a write was sent before it was in the journal",
+        in_flight=8,
+    ),
+    Mutant(
+        "gives a member to two people whose creates met it at once",
+        (("agent/apply/send.py", "            async with alone():\n", "            if True:\n"),),
+        "one member has two people",
+        in_flight=8,
+    ),
+)
+MUTANTS = (*MUTANTS_WITHOUT_FEED, *IN_FLIGHT_MUTANTS, *FEED_MUTANTS)
 
 
 def misplaced_edits() -> list[str]:
@@ -545,6 +605,8 @@ def _found(mutant: Mutant, runs: int, *options: str) -> list[tuple[int, str]]:
             str(runs),
             "--processes",
             "1",
+            "--in-flight",
+            str(mutant.in_flight),
             *feed,
             *options,
         ]

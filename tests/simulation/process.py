@@ -31,6 +31,7 @@ __all__ = [
     "Reached",
     "draw_fates",
     "draw_feed_fates",
+    "draw_write_fates",
     "watched",
 ]
 
@@ -70,6 +71,16 @@ POINTS = (
 )
 """Where a process waits, by the prefix of the point: *wait* is for the pace, a back-off or a second look; *state* is
 before a transaction, *commit* after it and before its result is known."""
+
+WRITE_POINTS = (
+    "request P",
+    "answer P",
+    "state record_intent",
+    "state record_answer",
+    "commit record_intent",
+    "commit record_answer",
+)
+"""The waits of a process that has changes in flight. PATCH, PUT and POST count together."""
 
 RARE_CALLS = (
     "close_run_without_lease",
@@ -254,6 +265,14 @@ def draw_fates(chance: random.Random) -> tuple[Fate, ...]:
     if rare.random() < RARE:
         point = rare.choice(RARE_POINTS)
     return (_fate_at(chance, point),)
+
+
+def draw_write_fates(chance: random.Random) -> tuple[Fate, ...]:
+    """Return what happens to one process while several of its changes are in flight."""
+    point = chance.choice(WRITE_POINTS)
+    possible = list(Happening) if point.startswith(DATABASE) else [Happening.KILL, Happening.STOP, Happening.DELAY]
+    happening = chance.choice([Happening.KILL, chance.choice(possible)])
+    return (Fate(point, chance.randint(1, 9), happening, chance.choice(SECONDS)),)
 
 
 def draw_feed_fates(chance: random.Random) -> tuple[Fate, ...]:

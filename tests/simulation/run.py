@@ -21,21 +21,22 @@ __all__ = ["batches", "live", "shortest", "survive"]
 BATCH = 10
 
 
-def live(seed: int, length: int = LENGTH, *, has_feed: bool = False) -> Lived:
+def live(seed: int, length: int = LENGTH, *, has_feed: bool = False, in_flight: int | None = None) -> Lived:
     """Live through the first *length* steps of the history of *seed*, in virtual time. Raises what broke it.
 
-    The histories in which processes have change feeds are others, with numbers of their own.
+    The histories in which processes have change feeds are others, with numbers of their own. So are those in which
+    agents send *in_flight* changes at once, where the history of the same seed draws another number.
     """
     kind = FedHistory if has_feed else History
-    return run_virtually(live_through(seed, length, kind), (Died, PigmentSyncError))
+    return run_virtually(live_through(seed, length, kind, in_flight), (Died, PigmentSyncError))
 
 
-def survive(seeds: tuple[int, ...], *, has_feed: bool = False) -> tuple[Lived, list[str]]:
+def survive(seeds: tuple[int, ...], *, has_feed: bool = False, in_flight: int | None = None) -> tuple[Lived, list[str]]:
     """Live through the histories of *seeds*; return what they were, and a line for each that failed."""
     whole, failures = Lived(), []
     for seed in seeds:
         try:
-            lived = live(seed, has_feed=has_feed)
+            lived = live(seed, has_feed=has_feed, in_flight=in_flight)
         except Exception as error:  # noqa: BLE001  (whatever ends a history is its result)
             failures.append(f"seed {seed}: {type(error).__name__}: {error}")
         else:
@@ -45,11 +46,11 @@ def survive(seeds: tuple[int, ...], *, has_feed: bool = False) -> tuple[Lived, l
     return whole, failures
 
 
-def shortest(seed: int, *, has_feed: bool = False) -> int:
+def shortest(seed: int, *, has_feed: bool = False, in_flight: int | None = None) -> int:
     """Return how many first steps of the history of *seed* are enough to break it."""
     for length in range(LENGTH):
         try:
-            live(seed, length, has_feed=has_feed)
+            live(seed, length, has_feed=has_feed, in_flight=in_flight)
         except Exception:  # noqa: BLE001  (it is broken, however)
             return length
     return LENGTH
@@ -86,6 +87,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--length", type=int, help="live through the first so many steps of the one history of --seed")
     parser.add_argument("--feed", action="store_true", help="histories in which processes have change feeds")
+    parser.add_argument(
+        "--in-flight", type=int, help="how many changes agents send at once; else each history draws it"
+    )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--until", help="end with the first that is broken in a way that holds this text")
     parser.add_argument(
@@ -94,13 +98,16 @@ def main() -> int:
     options = parser.parse_args()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     if options.length is not None:
-        live(options.seed, options.length, has_feed=options.feed)
+        live(options.seed, options.length, has_feed=options.feed, in_flight=options.in_flight)
         sys.stdout.write(f"seed {options.seed} is not broken by its first {options.length} steps\n")
         return 0
     started = time.monotonic()
     whole, failures = Lived(), []
     with ProcessPoolExecutor(options.processes) as pool:
-        todo = [pool.submit(survive, seeds, has_feed=options.feed) for seeds in batches(options.seed, options.runs)]
+        todo = [
+            pool.submit(survive, seeds, has_feed=options.feed, in_flight=options.in_flight)
+            for seeds in batches(options.seed, options.runs)
+        ]
         for number, done in enumerate(todo, 1):
             some, broken = done.result()
             whole.writes += some.writes
@@ -117,7 +124,9 @@ def main() -> int:
         sys.stdout.write(f"{line}\n")
     if failures and options.until is None:
         seed = int(failures[0].split()[1].rstrip(":"))
-        kind, length = "--feed " if options.feed else "", shortest(seed, has_feed=options.feed)
+        kind = "--feed " if options.feed else ""
+        kind += f"--in-flight {options.in_flight} " if options.in_flight else ""
+        length = shortest(seed, has_feed=options.feed, in_flight=options.in_flight)
         sys.stdout.write(f"To see the first again: scripts/simulate {kind}--seed {seed} --length {length}\n")
     if options.reached:
         sys.stdout.write(f"{table(whole.reached)}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from urllib.parse import unquote
 
 import httpx
@@ -32,9 +33,28 @@ class SimulatedPigment(httpx.AsyncBaseTransport):
         self._sender = sender
         self._watch = watch
         self._posted: set[tuple[str, str]] = set()
+        self._writing = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        await asyncio.sleep(self._world.latency)
+        if request.method == "GET":
+            return await self._handle(request)
+        self._writing += 1
+        try:
+            self._check_count()
+            return await self._handle(request)
+        except Broken as error:
+            # The task that sent it may be cancelled before anyone sees this.
+            self._world.found.append(error)
+            raise
+        finally:
+            self._writing -= 1
+
+    def _check_count(self) -> None:
+        if self._writing > self._world.in_flight * len(self._sender.policies):
+            raise Broken("more changes were sent at once than allowed")
+
+    async def _handle(self, request: httpx.Request) -> httpx.Response:
+        await self._travel(request)
         await self._wait(f"request {request.method}", request, "connect", httpx.ConnectTimeout)
         # Until here nothing has left: httpcore asks this before it writes.
         trace = request.extensions.get("trace")
@@ -64,6 +84,24 @@ class SimulatedPigment(httpx.AsyncBaseTransport):
             raise httpx.ReadError("reset", request=request)
         await self._wait(f"answer {request.method}", request, "read", httpx.ReadTimeout)
         return httpx.Response(500, request=request) if fault == "broken" else response
+
+    async def _travel(self, request: httpx.Request) -> None:
+        """Wait until the request arrives: those that are sent at once arrive in any order.
+
+        What a process had sent when it was killed may still arrive.
+        """
+        world = self._world
+        if world.in_flight == 1:
+            await asyncio.sleep(world.latency)
+            return
+        try:
+            await asyncio.sleep(world.latency * world.order.uniform(1, 2))
+        except asyncio.CancelledError:
+            if self._sender.process.is_dead and request.method != "GET" and world.order.random() < 0.5:
+                base, _, rest = str(request.url).partition("/Users")
+                with suppress(ScimError):
+                    await self._answer(request, world.workspaces[base], rest, is_dropped=False)
+            raise
 
     async def _wait(self, point: str, request: httpx.Request, limit: str, late: type[httpx.TimeoutException]) -> None:
         seconds = request.extensions.get("timeout", {}).get(limit)

@@ -92,6 +92,8 @@ class World:
       *is_blind*: looking up a person shows nothing of their groups.
     - *past* has what each human was, and since when. *on_move* gets a person before and after each change of them.
     - *addresses* are those that people get; *read_seconds*: how long a read of a source takes after what it shows.
+    - *in_flight*: how many changes of a workspace an agent sends at once. *order* draws in which order they arrive, a
+      stream of its own. *found* is what broke where no one may have been left to report it.
     """
 
     chance: random.Random
@@ -113,6 +115,9 @@ class World:
     by_hand: int = 0
     addresses: list[str] = field(default_factory=lambda: list(ADDRESSES))
     read_seconds: float = 0.0
+    in_flight: int = 1
+    order: random.Random = field(default_factory=random.Random)
+    found: list[BaseException] = field(default_factory=list)
     on_move: Callable[[Person | None, Person | None], None] = lambda _before, _after: None
 
     def elapsed(self) -> float:
