@@ -59,7 +59,7 @@ class JournalQueue:
 
         Raises `LeaseLost` or `StateError`: then nothing of it was written, unless the answer to the commit was lost.
         """
-        # Before anything is awaited: whoever calls later must come later.
+        # Before anything is awaited: a later call must come later.
         waiting = _Waiting(lease, entry, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
         if self._writing is None:
