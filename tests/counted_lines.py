@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import atexit
+import importlib.util
 import json
 import os
 import sys
@@ -18,7 +19,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -32,6 +33,7 @@ FOLDER = os.environ.get(VARIABLE)
 INHERITED = {} if FOLDER is None else {VARIABLE: FOLDER}
 PACKAGES = ("agent", "connectors", "sandbox")
 REPOSITORY = Path(__file__).parent.parent
+MIGRATIONS = REPOSITORY / "agent" / "store" / "migrations"
 LEAST_PERCENT = 95
 # SlipCover can replace code whose probes have run often; to search all functions for it costs more than the probes do.
 NEVER = 1 << 30
@@ -45,6 +47,9 @@ def _counter() -> Slipcover:
 
     sources = [str(REPOSITORY / package) for package in PACKAGES]
     return Slipcover(branch=True, d_miss_threshold=NEVER, source=sources, exclude_also=EXCLUDED)
+
+
+_PROBED: dict[str, CodeType] = {}
 
 
 class _Loader(SourceFileLoader):
@@ -64,8 +69,11 @@ class _Loader(SourceFileLoader):
         return code
 
     def get_code(self, fullname: str) -> CodeType | None:
-        code = super().get_code(fullname)
-        return None if code is None else _counter().instrument(code)
+        # Alembic loads each migration again for each state.
+        probed = _PROBED.get(self.path)
+        if probed is None and (code := super().get_code(fullname)) is not None:
+            probed = _PROBED[self.path] = _counter().instrument(code)
+        return probed
 
 
 def _own(path: str) -> str:
@@ -90,13 +98,16 @@ def probe_imports() -> None:
     """Count in what this process imports from now on, if lines are counted."""
     if FOLDER is None:
         return
-    from slipcover import FileMatcher
-    from slipcover.importer import wrap_spec_from_file_location
-
     sys.meta_path.insert(0, _Finder())
+    find = importlib.util.spec_from_file_location
+
+    def find_migration(name: str, location: str | Path | None = None, **more: Any) -> ModuleSpec | None:
+        if location is not None and Path(location).is_relative_to(MIGRATIONS):
+            more["loader"] = _Loader(name, str(location))
+        return find(name, location, **more)
+
     # Alembic imports the migrations so.
-    migrations = REPOSITORY / "agent" / "store" / "migrations"
-    wrap_spec_from_file_location(_counter(), FileMatcher(sources=[str(migrations)]))
+    importlib.util.spec_from_file_location = find_migration  # type: ignore[assignment]  # it hands on what it is given
 
 
 def write_lines() -> None:

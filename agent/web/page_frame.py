@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 
-from jinja2 import PackageLoader
+from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, Response
@@ -20,7 +21,7 @@ from agent.web.context import WebContext
 from agent.web.problems import HttpProblem
 from agent.web.status import format_ago, format_span, format_until, run_kind, trend_points
 
-__all__ = ["DOWNLOADS", "PageFrame"]
+__all__ = ["DOWNLOADS", "PageFrame", "page_templates"]
 
 MAX_REASON_LENGTH = 500
 PageHandler = Callable[[HttpRequest, Session], Awaitable[Response]]
@@ -35,21 +36,28 @@ DOWNLOADS = {
 """The reports of a run by the names that `report --evidence` gives them, with their media types."""
 
 
+@cache
+def page_templates() -> Environment:
+    """Return the environment of all pages, which keeps each template that it has compiled."""
+    made = template_environment(PackageLoader("agent.web", "templates"))
+    made.globals.update(
+        ago=format_ago,
+        span=format_span,
+        until=format_until,
+        ran=run_kind,
+        trend=trend_points,
+        downloads=tuple(DOWNLOADS),
+        version=version("pigment-sync"),
+    )
+    return made
+
+
 class PageFrame:
     """Renders templates, and checks the session and the form before a handler is called."""
 
     def __init__(self, context: WebContext) -> None:
         self._context = context
-        self._environment = template_environment(PackageLoader("agent.web", "templates"))
-        self._environment.globals.update(
-            ago=format_ago,
-            span=format_span,
-            until=format_until,
-            ran=run_kind,
-            trend=trend_points,
-            downloads=tuple(DOWNLOADS),
-            version=version("pigment-sync"),
-        )
+        self._environment = page_templates()
         files = PackageLoader("agent.web", "assets")
         own = {name: files.get_source(self._environment, name)[0] for name in ("app.css", "progress.js")}
         self._assets = {

@@ -182,6 +182,13 @@ def _import_the_agent() -> None:
         importlib.import_module(library)
     # It keeps the context with the authorities of this machine, which takes 20 ms to load.
     importlib.import_module("connectors.http.tls").tls_context(None, {})
+    # Alembic, SQLAlchemy and the probes keep much of what a new state needs, and Jinja the compiled templates.
+    engine = importlib.import_module("sqlalchemy").create_engine("sqlite://")
+    importlib.import_module("agent.store.migrate").migrate(engine, "a state in memory")
+    engine.dispose()
+    templates = importlib.import_module("agent.web.page_frame").page_templates()
+    for name in templates.list_templates(extensions=["html"]):
+        templates.get_template(name)
     # A collection in each process would copy every page that holds an object.
     gc.collect()
     gc.freeze()
