@@ -18,6 +18,7 @@ from agent.model import (
     KnownTarget,
     LastSeen,
     Link,
+    Member,
     Memory,
     RecentChanges,
     UnconfirmedCreate,
@@ -330,7 +331,7 @@ class MemoryState:
         self.link_edits[run.id] = [LinkEdit(None, link) for link in dropped]
         return dropped
 
-    async def load_memory(self, workspace: str) -> Memory:
+    async def load_memory(self, workspace: str, listed: Sequence[Member] = ()) -> Memory:  # noqa: ARG002
         links = self.links.get(workspace, {})
         unconfirmed = []
         for record in sorted(self._of(workspace), key=lambda each: (each.sent_at, each.run_id, each.seq)):

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
 
-from agent.model import Change, Fields, GroupRef, Kind, LastSeen, Link
+from agent.model import Change, Fields, GroupRef, Kind, LastSeen, Link, Member
 from connectors.base import PersonKey
 
 __all__ = [
@@ -42,6 +42,9 @@ PLAIN_FIELDS = (
 )
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+PART_BYTES = 2**20
+"""How much of the stored members is decoded at a time: all of their rows would take more memory than the members."""
+NEXT_ROW = b']],["'
 
 
 def to_micros(moment: datetime) -> int:
@@ -107,25 +110,66 @@ def last_seen_to_bytes(members: Iterable[LastSeen]) -> bytes:
     return zlib.compress(orjson.dumps(rows))
 
 
-def last_seen_from_bytes(stored: bytes, links: Iterable[Link] = ()) -> tuple[LastSeen, ...]:
-    """Return the stored members; with the ids in *links* as the same objects, where they are the same."""
+def last_seen_from_bytes(
+    stored: bytes, links: Iterable[Link] = (), listed: Iterable[Member] = (), part_bytes: int = PART_BYTES
+) -> tuple[LastSeen, ...]:
+    """Return the stored members, decoded *part_bytes* at a time.
+
+    Texts of *links* and of *listed* members are the same objects, where they are the same.
+    """
     known = {link.scim_id: link for link in links}
-    members: list[Any] = orjson.loads(zlib.decompress(stored))
+    shown = {member.scim_id: member for member in listed}
     known_groups: dict[tuple[str, ...], tuple[str, ...]] = {}
-    # In place, so that no row is in memory twice; the connector and the groups are the same in most of them.
-    for index, (scim_id, email, name, active, person, groups) in enumerate(members):
+    found: list[LastSeen] = []
+    for scim_id, email, name, active, person, groups in _rows_from_bytes(stored, part_bytes):
         named = tuple(groups)
+        # The connector and the groups are the same in most rows.
         key = PersonKey(sys.intern(person[0]), person[1]) if person else None
-        link = known.get(scim_id)
-        members[index] = LastSeen(
-            scim_id=link.scim_id if link else scim_id,
-            email=email,
-            display_name=name,
-            active=active,
-            person=link.person if link and link.person == key else key,
-            groups=known_groups.setdefault(named, named),
+        link, member = known.get(scim_id), shown.get(scim_id)
+        found.append(
+            LastSeen(
+                scim_id=link.scim_id if link else scim_id,
+                email=member.email if member and member.email == email else email,
+                display_name=member.display_name if member and member.display_name == name else name,
+                active=active,
+                person=link.person if link and link.person == key else key,
+                groups=known_groups.setdefault(named, named),
+            )
         )
-    return tuple(members)
+    return tuple(found)
+
+
+def _rows_from_bytes(stored: bytes, part_bytes: int) -> Iterator[Any]:
+    """Yield the rows of `last_seen_to_bytes`. Raises `zlib.error` and `orjson.JSONDecodeError`."""
+    unpacking = zlib.decompressobj()
+    rest = b""
+    while not unpacking.eof:
+        part = unpacking.decompress(stored, part_bytes)
+        if not part and not unpacking.eof:
+            raise zlib.error("the stored members are cut off")
+        stored = unpacking.unconsumed_tail
+        rest += part
+        end = _last_row_end(rest)
+        if end:
+            # Before the rows stands the bracket of the whole list, or the comma after the last row of the part before.
+            yield from orjson.loads(b"[" + rest[1:end] + b"]")
+            rest = rest[end:]
+    yield from orjson.loads(b"[" + rest[1:])
+
+
+def _last_row_end(text: bytes) -> int:
+    """Return the end of the last row in *text* that another row follows, 0 without one.
+
+    A row ends with the list of its groups, and the next one begins with a text. Where a text itself ends like a row,
+    its quotation mark closes it, and a comma or a bracket follows.
+    """
+    end = len(text)
+    while (end := text.rfind(NEXT_ROW, 0, end)) >= 0:
+        after = end + len(NEXT_ROW)
+        following = text[after : after + 1]
+        if following not in {b"", b",", b"]"}:
+            return end + len("]]")
+    return 0
 
 
 def compress(document: bytes | None) -> bytes | None:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, insert, or_, select
 
-from agent.model import Kind, LastSeen, Link
+from agent.model import Kind, LastSeen, Link, Member
 from agent.model.run import MemberHistory, Outcome
 from agent.store import targets
 from agent.store.codec import from_micros, last_seen_from_bytes, last_seen_to_bytes, to_micros
@@ -35,11 +35,11 @@ def record_last_seen(
 
 
 def load_latest(
-    connection: Connection, workspace: str, links: Sequence[Link] = ()
+    connection: Connection, workspace: str, links: Sequence[Link] = (), listed: Sequence[Member] = ()
 ) -> tuple[datetime, tuple[LastSeen, ...]] | None:
     """Return time and members of the last run over the current target of the key; None before the first.
 
-    The members share the ids in *links*.
+    The members share the texts of *links* and of the *listed* members.
     """
     newest = (
         select(left_members.c.taken_at, left_members.c.members)
@@ -52,7 +52,7 @@ def load_latest(
         is_known = or_(runs.c.target == known, runs.c.target.is_(None))
         newest = newest.join(runs, runs.c.id == left_members.c.run_id).where(is_known)
     row = connection.execute(newest).first()
-    return None if row is None else (from_micros(row.taken_at), last_seen_from_bytes(row.members, links))
+    return None if row is None else (from_micros(row.taken_at), last_seen_from_bytes(row.members, links, listed))
 
 
 def load_last_seen(

@@ -22,6 +22,7 @@ from agent.model import (
     KnownTarget,
     LastSeen,
     Link,
+    Member,
     Memory,
     RecentChanges,
     UnconfirmedCreate,
@@ -251,12 +252,13 @@ class SqlState:
     async def release_lease(self, lease: Lease) -> None:
         await self._write_on_renewer(lambda connection: leases.release(self._database, connection, lease))
 
-    async def load_memory(self, workspace: str) -> Memory:
+    async def load_memory(self, workspace: str, listed: Sequence[Member] = ()) -> Memory:
         def body(connection: Connection) -> Memory:
             known = workspace_memory.load_memory(connection, workspace)
             now = self._now()
             creates = change_journal.load_unconfirmed_creates(connection, workspace, now)
-            left_at, left = member_snapshots.load_latest(connection, workspace, known.links) or (None, None)
+            latest = member_snapshots.load_latest(connection, workspace, known.links, listed)
+            left_at, left = latest or (None, None)
             written = change_journal.written(connection, workspace, now, left_at)
             return replace(known, unconfirmed_creates=creates, last_seen=left, written=written)
 

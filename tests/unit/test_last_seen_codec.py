@@ -1,0 +1,71 @@
+"""The stored members of the last run: decoded in parts, with shared texts."""
+
+from __future__ import annotations
+
+import zlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.model import LastSeen, Link, Member
+from agent.store.codec import last_seen_from_bytes, last_seen_to_bytes
+from connectors.base import PersonKey
+
+TEXTS = st.text(max_size=8) | st.text(alphabet='],[" \\x', max_size=8)
+MEMBERS = st.lists(
+    st.builds(
+        LastSeen,
+        scim_id=TEXTS,
+        email=TEXTS,
+        display_name=TEXTS,
+        active=st.booleans() | st.none(),
+        person=st.builds(PersonKey, TEXTS, TEXTS) | st.none(),
+        groups=st.lists(TEXTS, max_size=3).map(tuple),
+    ),
+    max_size=6,
+)
+
+
+def last_seen(
+    scim_id: str, email: str, name: str, person: PersonKey | None = None, groups: tuple[str, ...] = ()
+) -> LastSeen:
+    return LastSeen(scim_id=scim_id, email=email, display_name=name, active=True, person=person, groups=groups)
+
+
+@given(MEMBERS, st.integers(1, 100))
+def test_members_come_back_from_parts_of_any_size(members: list[LastSeen], part_bytes: int) -> None:
+    assert last_seen_from_bytes(last_seen_to_bytes(members), part_bytes=part_bytes) == tuple(members)
+
+
+@pytest.mark.parametrize("text", ["x]],[", ']],["', '"]],["x', "]],[,", "x]]", ""])
+def test_text_that_looks_like_the_end_of_a_row_is_only_a_text(text: str) -> None:
+    members = [last_seen(f"{text}{number}", text, text, PersonKey(text, text), (text,)) for number in range(20)]
+
+    for part_bytes in range(1, 60):
+        assert last_seen_from_bytes(last_seen_to_bytes(members), part_bytes=part_bytes) == tuple(members)
+
+
+def test_stored_members_that_are_cut_off_are_an_error() -> None:
+    stored = last_seen_to_bytes([last_seen("m1", "ana@acme.com", "Ana")])
+
+    with pytest.raises(zlib.error):
+        last_seen_from_bytes(stored[:-3])
+
+
+def test_texts_of_links_and_of_listed_members_are_shared_where_they_are_the_same() -> None:
+    stored = last_seen_to_bytes(
+        [
+            last_seen("m1", "ana@acme.com", "Ana", PersonKey("okta", "p1")),
+            last_seen("m2", "ben@acme.com", "Ben", PersonKey("okta", "p2")),
+        ]
+    )
+    link = Link(PersonKey("okta", "p1"), "m1")
+    ana, ben = Member("m1", "ana@acme.com", "Ana", True), Member("m2", "ben@acme.com", "Benjamin", True)
+
+    first, second = last_seen_from_bytes(stored, [link], [ana, ben])
+
+    assert first.person is link.person
+    assert (first.email is ana.email, first.display_name is ana.display_name) == (True, True)
+    assert second.email is ben.email
+    assert second.display_name == "Ben"
