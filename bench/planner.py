@@ -1,6 +1,7 @@
 """Time and memory of planning: `.venv/bin/python -m bench.planner [--sizes 1000 10000 100000 1000000]`.
 
-For each size: all in sync, all new, all adopted. CPU seconds, because a plan is one thread and the
+For each size: all in sync and as the last run left them, all in sync with a group renamed that everyone is in, all new,
+all adopted. CPU seconds, because a plan is one thread and the
 machine may have other work; peak memory is of the process, with the people and the members in it.
 """
 
@@ -17,12 +18,12 @@ from collections.abc import Sequence
 from agent.engine.confirm import compute_plan_without_gc
 from agent.guard.hold import apply_guards
 from agent.guard.results import GuardHistory
-from agent.model import Inputs, Link, Listing, Member, Memory, Mode, Policy
+from agent.model import GroupRef, Inputs, LastSeen, Link, Listing, Member, Memory, Mode, Policy
 from agent.settings.workspace import LimitSettings
 from connectors.base import Group, Person, PersonKey, Snapshot, Source
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-KINDS = ("in-step", "all-new", "adopted")
+KINDS = ("in-sync", "renamed", "all-new", "adopted")
 SOURCE = Source("okta-main", "0oapigment")
 
 
@@ -35,10 +36,30 @@ def make_inputs(kind: str, size: int) -> Inputs:
     members = tuple(
         Member(f"m{number}", f"person{number}@acme.com", f"Person {number}", True) for number in range(size)
     )
-    links = tuple(Link(PersonKey(SOURCE.connector, f"00u{number}"), f"m{number}") for number in range(size))
     snapshot = Snapshot(SOURCE, "Pigment", (Group("g1", "Planners", size),), people)
     listing = Listing(() if kind == "all-new" else members)
-    return Inputs((snapshot,), listing, Memory(links if kind == "in-step" else ()))
+    is_known = kind in {"in-sync", "renamed"}
+    return Inputs(
+        (snapshot,), listing, make_memory(size, "Former" if kind == "renamed" else "Planners") if is_known else Memory()
+    )
+
+
+def make_memory(size: int, group_name: str) -> Memory:
+    """Return the memory of a run that left everyone in sync, through a group that had that name."""
+    groups = (GroupRef("g1", group_name),)
+    links = tuple(Link(PersonKey(SOURCE.connector, f"00u{number}"), f"m{number}", groups) for number in range(size))
+    last_seen = tuple(
+        LastSeen(
+            scim_id=link.scim_id,
+            email=f"person{number}@acme.com",
+            display_name=f"Person {number}",
+            active=True,
+            person=link.person,
+            groups=(group_name,),
+        )
+        for number, link in enumerate(links)
+    )
+    return Memory(links, last_seen=last_seen)
 
 
 def measure(kind: str, size: int) -> str:

@@ -8,6 +8,7 @@ from agent.diff.assignments import AssignedPerson, Entitlement, collect_assignme
 from agent.diff.builder import PlanBuilder, new_plan_builder
 from agent.model import Inputs, LastSeen, Member, Policy
 from agent.model.access import Access, Grant
+from agent.model.email import normalize
 from agent.model.run import MemberHistory
 from connectors.base import PersonKey
 
@@ -60,7 +61,7 @@ def _access_row(builder: PlanBuilder, member: Member, history: MemberHistory | N
 
 def _grants(builder: PlanBuilder, member: Member, assigned: AssignedPerson | None) -> tuple[Grant, ...]:
     """Return what each source shows of the member's person, and of anyone else with the member's address."""
-    email = builder.normalized_emails[member.scim_id]
+    email = normalize(member.email)
     found = [
         *([assigned] if assigned else []),
         *builder.assignments.entitled_by_email.get(email, ()),
@@ -79,7 +80,7 @@ def _grants(builder: PlanBuilder, member: Member, assigned: AssignedPerson | Non
 def _assigned_person(builder: PlanBuilder, member: Member, key: PersonKey | None) -> AssignedPerson | None:
     if key is not None:
         return builder.assignments.by_key.get(key)
-    email = builder.normalized_emails[member.scim_id]
+    email = normalize(member.email)
     found = (
         builder.assignments.entitled_by_email.get(email) or builder.assignments.not_entitled_by_email.get(email) or ()
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 from agent.model import GroupRef, IndividualAction, Policy
 from agent.model.email import normalize
@@ -37,25 +38,39 @@ class AssignedPerson:
     person: Person
     key: PersonKey
     entitlement: Entitlement
-    email: str
     groups: tuple[GroupRef, ...]
     source_rank: int
 
+    @property
+    def email(self) -> str:
+        """The normalized email, empty without one."""
+        return normalize(self.person.email or "")
 
-@dataclass(frozen=True, slots=True)
+
+# No slots: what few plans need of everyone is computed when it is first needed.
+@dataclass(frozen=True)
 class Assignments:
     """All assigned people, the entitled ones and the others each by normalized email.
 
     *unidentified_emails* are, for each connector, the normalized emails of rows without an id. No one with such an
     email is known to be absent; an empty string stands for anyone.
-    *has_unknown_without_email*: a person of unknown status has no address, so any unmanaged member may be theirs.
     """
 
     by_key: dict[PersonKey, AssignedPerson]
-    entitled_by_email: dict[str, tuple[AssignedPerson, ...]]
-    not_entitled_by_email: dict[str, tuple[AssignedPerson, ...]]
     unidentified_emails: dict[str, frozenset[str]]
-    has_unknown_without_email: bool = False
+
+    @cached_property
+    def entitled_by_email(self) -> dict[str, tuple[AssignedPerson, ...]]:
+        return _people_by_email(each for each in self.by_key.values() if each.entitlement is Entitlement.ENTITLED)
+
+    @cached_property
+    def not_entitled_by_email(self) -> dict[str, tuple[AssignedPerson, ...]]:
+        return _people_by_email(each for each in self.by_key.values() if each.entitlement is not Entitlement.ENTITLED)
+
+    @cached_property
+    def has_unknown_without_email(self) -> bool:
+        """Whether a person of unknown status has no address, so that any unmanaged member may be theirs."""
+        return any(each.entitlement is Entitlement.UNKNOWN and not each.email for each in self.by_key.values())
 
     def is_contested(self, email: str) -> bool:
         """Return whether two people of one connector claim the address, so that neither may be preferred."""
@@ -65,6 +80,9 @@ class Assignments:
 
 def _entitlement(person: Person, policy: Policy) -> Entitlement | None:
     """Return None for a person who counts as not assigned."""
+    # Nearly everyone.
+    if person.groups and person.status is Status.ACTIVE and not person.pending:
+        return Entitlement.ENTITLED
     # Without a group and not individual: pending, or of an unknown kind, of which nothing may be concluded.
     if person.individual and not person.groups and policy.individual_assignments is IndividualAction.IGNORE:
         return None
@@ -92,7 +110,6 @@ def _combined_assignment(first: AssignedPerson, second: AssignedPerson) -> Assig
         person=leading.person,
         key=first.key,
         entitlement=entitlement,
-        email=leading.email,
         groups=groups,
         source_rank=min(first.source_rank, second.source_rank),
     )
@@ -112,10 +129,10 @@ def _people_by_key(snapshots: Sequence[Snapshot], policy: Policy) -> dict[Person
                 if groups is None:
                     groups = known[person.groups] = tuple(sorted(names[each] for each in set(person.groups)))
                 key = PersonKey(person.connector, person.id)
-                email = normalize(person.email or "")
-                assigned = AssignedPerson(person, key, entitlement, email, groups, rank)
-                earlier = found.get(key)
-                found[key] = assigned if earlier is None else _combined_assignment(earlier, assigned)
+                assigned = AssignedPerson(person, key, entitlement, groups, rank)
+                earlier = found.setdefault(key, assigned)
+                if earlier is not assigned:
+                    found[key] = _combined_assignment(earlier, assigned)
     return found
 
 
@@ -125,8 +142,9 @@ def _people_by_email(people: Iterable[AssignedPerson]) -> dict[str, tuple[Assign
     rivals: dict[str, list[AssignedPerson]] = {}
     for assigned in people:
         # Nearly all addresses are unique: only shared ones cost a list.
-        if assigned.email and claims.setdefault(assigned.email, one := (assigned,)) is not one:
-            rivals.setdefault(assigned.email, list(claims[assigned.email])).append(assigned)
+        email = assigned.email
+        if email and claims.setdefault(email, one := (assigned,)) is not one:
+            rivals.setdefault(email, list(claims[email])).append(assigned)
     for email, several in rivals.items():
         claims[email] = tuple(sorted(several, key=lambda each: (each.source_rank, each.key)))
     return claims
@@ -140,10 +158,4 @@ def collect_assignments(snapshots: Sequence[Snapshot], policy: Policy) -> Assign
         if snapshot.unidentified:
             emails = {normalize(email) for email in snapshot.unidentified}
             unseen.setdefault(snapshot.source.connector, set()).update(emails)
-    return Assignments(
-        people,
-        _people_by_email(each for each in people.values() if each.entitlement is Entitlement.ENTITLED),
-        _people_by_email(each for each in people.values() if each.entitlement is not Entitlement.ENTITLED),
-        {connector: frozenset(emails) for connector, emails in unseen.items()},
-        any(each.entitlement is Entitlement.UNKNOWN and not each.email for each in people.values()),
-    )
+    return Assignments(people, {connector: frozenset(emails) for connector, emails in unseen.items()})

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from agent.diff.assignments import AssignedPerson, Assignments
 from agent.model import Change, Hold, Inputs, Kind, Link, Member, Note, Policy, UnconfirmedCreate
@@ -30,12 +31,33 @@ class EmailClaim:
     same_name_members: list[Member] = field(default_factory=list)
 
 
+class MembersByEmail:
+    """The members by normalized email, computed when it is first needed: a plan without strangers needs none."""
+
+    def __init__(self, members: Mapping[str, Member]) -> None:
+        self._members = members
+
+    @cached_property
+    def found(self) -> dict[str, Sequence[Member]]:
+        """The first of several members with one email is the one with the smallest id."""
+        holders: dict[str, Sequence[Member]] = {}
+        rivals: dict[str, list[Member]] = {}
+        for member in self._members.values():
+            # Nearly all addresses are unique: only shared ones cost a list.
+            email = normalize(member.email)
+            if email and holders.setdefault(email, one := (member,)) is not one:
+                rivals.setdefault(email, list(holders[email])).append(member)
+        for email, several in rivals.items():
+            holders[email] = sorted(several, key=lambda member: member.scim_id)
+        return holders
+
+
 @dataclass(slots=True, kw_only=True)
 class PlanBuilder:
     """Indexes of the inputs, and the decisions so far.
 
-    *normalized_emails* maps a SCIM id to its normalized email, *members_by_email* a normalized email to the members
-    that have it: one, unless the workspace distinguishes what we do not. *matched_ids* are SCIM ids that a decision is
+    *members_by_email* maps a normalized email to the members that have it: one, unless the workspace distinguishes
+    what we do not. *matched_ids* are SCIM ids that a decision is
     about and that are therefore not unmanaged. *relinked_people* are persons who lost their member to another person
     of the same human. *recovered_links* are links of members that an unconfirmed create made, *duplicates* second
     members of a person that one made. *awaited_creates* are creates that were accepted and have no listed
@@ -49,8 +71,7 @@ class PlanBuilder:
     protected_pattern: re.Pattern[str]
     connectors: frozenset[str]
     members: dict[str, Member]
-    normalized_emails: dict[str, str]
-    members_by_email: dict[str, Sequence[Member]]
+    email_index: MembersByEmail
     link_by_person: dict[PersonKey, Link]
     person_by_scim_id: dict[str, PersonKey]
     changes: list[Change] = field(default_factory=list)
@@ -68,8 +89,16 @@ class PlanBuilder:
     in_sync: int = 0
     in_sync_people: dict[str, AssignedPerson] = field(default_factory=dict)
 
+    @property
+    def members_by_email(self) -> dict[str, Sequence[Member]]:
+        return self.email_index.found
+
+    def add_in_sync(self, assigned: AssignedPerson, member: Member) -> None:
+        self.in_sync += 1
+        self.in_sync_people[member.scim_id] = assigned
+
     def is_protected(self, member: Member) -> bool:
-        return self.protected_pattern.match(self.normalized_emails[member.scim_id]) is not None
+        return self.protected_pattern.match(normalize(member.email)) is not None
 
     def add_note(self, code: NoteCode, email: str | None, reason: str) -> None:
         self.notes.append(Note(code, email or "", reason))
@@ -86,7 +115,7 @@ class PlanBuilder:
                 email=member.email if member else wanted,
                 reason=message[0],
                 remedy=message[1],
-                wanted=wanted if member and self.normalized_emails[member.scim_id] != assigned.email else None,
+                wanted=wanted if member and normalize(member.email) != assigned.email else None,
                 scim_id=member.scim_id if member else None,
                 person=assigned.key,
             )
@@ -94,18 +123,7 @@ class PlanBuilder:
 
 
 def new_plan_builder(inputs: Inputs, policy: Policy, people: Assignments) -> PlanBuilder:
-    """Index the inputs. The first of several members with one email is the one with the smallest id."""
     members = {member.scim_id: member for member in inputs.listing.members}
-    folds = {scim_id: normalize(member.email) for scim_id, member in members.items()}
-    holders: dict[str, Sequence[Member]] = {}
-    rivals: dict[str, list[Member]] = {}
-    for member in members.values():
-        # Nearly all addresses are unique: only shared ones cost a list.
-        email = folds[member.scim_id]
-        if email and holders.setdefault(email, one := (member,)) is not one:
-            rivals.setdefault(email, list(holders[email])).append(member)
-    for email, several in rivals.items():
-        holders[email] = sorted(several, key=lambda member: member.scim_id)
     links = inputs.memory.links
     return PlanBuilder(
         policy=policy,
@@ -114,8 +132,7 @@ def new_plan_builder(inputs: Inputs, policy: Policy, people: Assignments) -> Pla
         protected_pattern=protected_pattern(policy.protect),
         connectors=frozenset(source.connector for source in policy.sources),
         members=members,
-        normalized_emails=folds,
-        members_by_email=holders,
+        email_index=MembersByEmail(members),
         link_by_person={link.person: link for link in links},
         person_by_scim_id={link.scim_id: link.person for link in links},
     )

@@ -93,13 +93,21 @@ def drift_notes(
     written: dict[str, list[Written]] = {}
     for each in sorted(memory.written, key=lambda each: (each.sent_at, each.seq)):
         written.setdefault(each.scim_id, []).append(each)
+    previous = {each.scim_id: each for each in memory.last_seen}
     # What a probe does to its own canary is neither drift nor another writer.
-    members = {scim_id: member for scim_id, member in members.items() if scim_id not in memory.canary_ids}
-    previous = {each.scim_id: each for each in memory.last_seen if each.scim_id not in memory.canary_ids}
+    canaries = memory.canary_ids
+    # Nothing differs of nearly all members: only the others are looked at closely.
     changed = {
         scim_id: member
         for scim_id, member in members.items()
-        if scim_id in written or not _is_as_left(member, previous.get(scim_id))
+        if (
+            (was := previous.get(scim_id)) is None
+            or was.email != member.email
+            or was.display_name != member.display_name
+            or was.active is not member.active
+            or scim_id in written
+        )
+        and scim_id not in canaries
     }
     for scim_id, member in changed.items():
         ours = written.get(scim_id, ())
@@ -110,18 +118,8 @@ def drift_notes(
             is_called_for = expected.call_for(Difference.CREATED, member)
             yield _drift_note(member.email, member.display_name, "was created", AS_SOURCES if is_called_for else "")
     for scim_id, was in previous.items():
-        if scim_id not in members:
+        if scim_id not in members and scim_id not in canaries:
             yield _drift_note(was.email, was.display_name, "disappeared from the listing")
-
-
-def _is_as_left(member: Member, was: LastSeen | None) -> bool:
-    """Return whether nothing of *member* differs, as is so for nearly all: only the others are looked at closely."""
-    return (
-        was is not None
-        and was.email == member.email
-        and was.display_name == member.display_name
-        and was.active is member.active
-    )
 
 
 def _after(was: LastSeen | None, ours: Iterable[Written]) -> LastSeen | None:
@@ -232,6 +230,4 @@ class SourceExpectation:
         return difference is not Difference.NAME or assigned.person.display_name != ""
 
     def _is_unsettled(self, member: Member, person: PersonKey | None) -> bool:
-        return (
-            self._draft.normalized_emails[member.scim_id] in self._unsettled_emails or person in self._unsettled_people
-        )
+        return normalize(member.email) in self._unsettled_emails or person in self._unsettled_people

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from agent.diff import messages
 from agent.diff.assignments import AssignedPerson, Entitlement
 from agent.diff.builder import PlanBuilder
-from agent.diff.match import hold_contested_email, match_member, new_member_claim, reconcile_member
+from agent.diff.match import hold_contested_email, is_spelled_alike, match_member, new_member_claim, reconcile_member
 from agent.model import Kind, Link, Member
 from agent.model.codes import ChangeCode, HoldCode, NoteCode
 from agent.model.email import is_allowed, normalize, normalize_name
@@ -19,18 +19,21 @@ __all__ = ["decide_entitled"]
 def decide_entitled(builder: PlanBuilder) -> None:
     """Decide for all entitled people: linked ones first, then by email, by alias, by name, and the rest."""
     strangers = []
-    for assigned in builder.assignments.by_key.values():
+    links, members = builder.link_by_person, builder.members
+    for key, assigned in builder.assignments.by_key.items():
         if assigned.entitlement is not Entitlement.ENTITLED:
             continue
-        link = builder.link_by_person.get(assigned.key)
+        link = links.get(key)
         if link is None:
             strangers.append(assigned)
             continue
         if link.groups != assigned.groups or link.missed_reads:
             builder.updated_links.append(Link(link.person, link.scim_id, assigned.groups))
-        member = builder.members.get(link.scim_id)
+        member = members.get(link.scim_id)
         if member is None:
             _relink_or_hold_missing_member(builder, assigned)
+        elif is_spelled_alike(assigned.person, member):
+            builder.add_in_sync(assigned, member)
         else:
             reconcile_member(builder, assigned, member)
     left = [assigned for assigned in strangers if not _match_by_email(builder, assigned)]
@@ -218,7 +221,7 @@ def _hold_awaited_create(builder: PlanBuilder, assigned: AssignedPerson) -> None
 def _is_unclaimed_member(builder: PlanBuilder, scim_id: str) -> bool:
     if scim_id not in builder.members or scim_id in builder.person_by_scim_id or scim_id in builder.matched_ids:
         return False
-    email = builder.normalized_emails[scim_id]
+    email = normalize(builder.members[scim_id].email)
     return (
         email not in builder.assignments.entitled_by_email
         and email not in builder.assignments.not_entitled_by_email

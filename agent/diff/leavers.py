@@ -18,6 +18,7 @@ from agent.model import (
 )
 from agent.model.change import deactivate_change
 from agent.model.codes import ChangeCode, HoldCode, NoteCode
+from agent.model.email import normalize
 from connectors.base import PersonKey
 
 __all__ = ["decide_leavers", "note_or_hold_undecided", "would_deactivate"]
@@ -29,9 +30,9 @@ def decide_leavers(builder: PlanBuilder) -> None:
     """Decide for people who have a link and are not entitled."""
     for link in (*builder.inputs.memory.links, *builder.recovered_links):
         assigned = builder.assignments.by_key.get(link.person)
-        if link.person not in builder.relinked_people and (
+        if (
             assigned is None or assigned.entitlement is not Entitlement.ENTITLED
-        ):
+        ) and link.person not in builder.relinked_people:
             _decide_linked_person(builder, link, assigned)
     for unconfirmed, member in builder.duplicates:
         _decide_duplicate_member(builder, unconfirmed, member)
@@ -203,7 +204,7 @@ def _hold_deactivation(
 
 def _defer_to_other_source(builder: PlanBuilder, link: Link, member: Member) -> bool:
     """Leave the member unchanged while another source shows the same human inconclusively; return whether one does."""
-    for other in builder.assignments.not_entitled_by_email.get(builder.normalized_emails[member.scim_id], ()):
+    for other in builder.assignments.not_entitled_by_email.get(normalize(member.email), ()):
         if other.key.connector != link.person.connector and other.entitlement is not Entitlement.INACTIVE:
             note_or_hold_undecided(builder, other, member)
             return True
@@ -218,7 +219,7 @@ def _decide_leaver(builder: PlanBuilder, link: Link, assigned: AssignedPerson | 
         _deactivate_or_hold(builder, link, member, (ChangeCode.SUSPENDED, messages.inactive_reason(assigned)), left)
         return
     unseen = builder.assignments.unidentified_emails.get(link.person.connector, frozenset())
-    if "" in unseen or builder.normalized_emails[member.scim_id] in unseen:
+    if "" in unseen or normalize(member.email) in unseen:
         reason = (
             f"{messages.member_label(member)} is not assigned, and {link.person.connector} returned rows "
             f"without an id, one of which may be theirs: no change."
@@ -241,7 +242,7 @@ def _deactivate_or_hold(
     builder: PlanBuilder, link: Link, member: Member, because: tuple[ChangeCode, str], left: tuple[GroupRef, ...]
 ) -> None:
     """Deactivate a leaver, unless a new person has the address: both may be one human under two ids."""
-    claims = builder.assignments.entitled_by_email.get(builder.normalized_emails[member.scim_id], ())
+    claims = builder.assignments.entitled_by_email.get(normalize(member.email), ())
     newcomer = next((claim for claim in claims if claim.key not in builder.link_by_person), None)
     if newcomer is None:
         builder.changes.append(deactivate_change(member, link.person, *because, left))

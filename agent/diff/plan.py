@@ -41,7 +41,6 @@ deactivation.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from agent.diff.assignments import Entitlement, collect_assignments
@@ -123,18 +122,19 @@ def _note_order(note: Note) -> tuple[str, str, str, str]:
 
 def _source_counts(snapshots: Sequence[Snapshot], builder: PlanBuilder) -> tuple[SourceCounts, ...]:
     by_source = {snapshot.source: snapshot for snapshot in snapshots}
-    # Not a key for each person again: making a million of them takes longer than counting.
-    entitled_ids: defaultdict[str, set[str]] = defaultdict(set)
-    for key, assigned in builder.assignments.by_key.items():
-        if assigned.entitlement is Entitlement.ENTITLED:
-            entitled_ids[key.connector].add(key.id)
+    by_key = builder.assignments.by_key
+    others = {key for key, assigned in by_key.items() if assigned.entitlement is not Entitlement.ENTITLED}
+    # People that the policy ignores are not in it.
+    are_all_known = len(by_key) == sum(len(snapshot.people) for snapshot in by_source.values())
     counts = []
     for source in builder.policy.sources:
         snapshot = by_source[source]
-        entitled = individual = 0
-        for person in snapshot.people:
-            entitled += person.id in entitled_ids[person.connector]
-            individual += person.individual and not person.groups
+        individual = sum(person.individual and not person.groups for person in snapshot.people)
+        entitled = len(snapshot.people)
+        if others or not are_all_known:
+            entitled = sum(
+                (key := (person.connector, person.id)) in by_key and key not in others for person in snapshot.people
+            )
         groups = tuple(sorted((group.id, group.name, group.people) for group in snapshot.groups))
         counts.append(
             SourceCounts(
@@ -150,13 +150,16 @@ def _source_counts(snapshots: Sequence[Snapshot], builder: PlanBuilder) -> tuple
 
 
 def _member_counts(builder: PlanBuilder) -> MemberCounts:
-    active_ids = {scim_id for scim_id, member in builder.members.items() if member.active is True}
-    ours = {link.scim_id for link in builder.inputs.memory.links if link.scim_id in builder.members}
-    adopted = {change.scim_id for change in builder.changes if change.kind is Kind.ADOPT and change.scim_id}
+    members = builder.members
+    # Of nearly everyone, so no set of all the others is made.
+    inactive_ids = {scim_id for scim_id, member in members.items() if member.active is not True}
+    ours = {link.scim_id for link in builder.inputs.memory.links if link.scim_id in members}
+    linked = len(ours)
+    ours.update(change.scim_id for change in builder.changes if change.kind is Kind.ADOPT and change.scim_id in members)
     # A second member that an unconfirmed create made belongs to that person, and may be deactivated with the first.
-    theirs = {member.scim_id for _, member in builder.duplicates}
-    guarded = len(active_ids & (ours | adopted | theirs))
-    return MemberCounts(total=len(builder.members), active=len(active_ids), linked=len(ours), guarded=guarded)
+    ours.update(member.scim_id for _, member in builder.duplicates)
+    guarded = len(ours) - len(ours & inactive_ids)
+    return MemberCounts(total=len(members), active=len(members) - len(inactive_ids), linked=linked, guarded=guarded)
 
 
 def leavers_to_look_up(plan: Plan) -> tuple[PersonKey, ...]:

@@ -87,7 +87,7 @@ def _link_created_members(builder: PlanBuilder, person: PersonKey, made: list[_C
     assigned = builder.assignments.by_key.get(person)
     email = assigned.email if assigned else ""
     # One that has the present address first.
-    waiting = sorted(made, key=lambda each: builder.normalized_emails[each.member.scim_id] != email)
+    waiting = sorted(made, key=lambda each: normalize(each.member.email) != email)
     link = builder.link_by_person.get(person)
     for each in waiting:
         member = each.member
@@ -95,7 +95,7 @@ def _link_created_members(builder: PlanBuilder, person: PersonKey, made: list[_C
             continue
         if link is None:
             link = _adopt_created_member(builder, each)
-        elif link.scim_id in builder.members or builder.normalized_emails[member.scim_id] != email:
+        elif link.scim_id in builder.members or normalize(member.email) != email:
             builder.person_by_scim_id[member.scim_id] = person
             builder.duplicates.append((each.create, member))
 

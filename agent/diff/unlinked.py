@@ -11,6 +11,7 @@ from agent.diff.leavers import note_or_hold_undecided
 from agent.model import Kind, Member, UnmanagedAction
 from agent.model.change import adopt_change, deactivate_change
 from agent.model.codes import ChangeCode, HoldCode, NoteCode
+from agent.model.email import normalize
 
 __all__ = ["decide_unlinked"]
 
@@ -70,7 +71,7 @@ def _adopt_and_deactivate(builder: PlanBuilder, assigned: AssignedPerson, member
 
 def _decide_unmanaged_member(builder: PlanBuilder, member: Member) -> None:
     """Note or deactivate a member without a link and without a matching person."""
-    email = builder.normalized_emails[member.scim_id]
+    email = normalize(member.email)
     if not member.active or email in builder.assignments.entitled_by_email:
         return
     who = messages.member_label(member)

@@ -163,7 +163,7 @@ MUTANTS_WITHOUT_FEED = (
         (
             (
                 "agent/diff/builder.py",
-                "return self.protected_pattern.match(self.normalized_emails[member.scim_id]) is not None",
+                "return self.protected_pattern.match(normalize(member.email)) is not None",
                 "return False",
             ),
         ),

@@ -12,6 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.diff.assignments import collect_assignments
+from agent.diff.builder import new_plan_builder
+from agent.diff.match import is_spelled_alike, reconcile_member
 from agent.diff.plan import compute_plan
 from agent.diff.single_user import restrict_to_user
 from agent.guard.hold import apply_guards, next_baselines, release_approved
@@ -368,3 +370,35 @@ def test_baseline_stands_while_its_leavers_are_held(world: tuple[Inputs, Policy]
     }
 
     assert not held & set(moved) & set(baselines)
+
+
+@given(worlds())
+def test_member_spelled_like_its_person_is_in_sync_by_the_table_too(world: tuple[Inputs, Policy]) -> None:
+    reads, policy = world
+    people = collect_assignments(reads.snapshots, policy)
+    for assigned in people.by_key.values():
+        for member in reads.listing.members:
+            twin = replace(assigned, person=replace(assigned.person, email=member.email))
+            if is_spelled_alike(twin.person, member):
+                short, whole = (new_plan_builder(reads, policy, people) for _ in range(2))
+                short.add_in_sync(twin, member)
+                reconcile_member(whole, twin, member)
+                assert replace(short, email_index=whole.email_index) == whole
+
+
+@given(worlds())
+def test_plan_does_not_depend_on_how_the_workspace_spells_addresses(world: tuple[Inputs, Policy]) -> None:
+    reads, policy = world
+    memory = replace(reads.memory, last_seen=None)
+    members = tuple(replace(each, email=normalize(each.email)) for each in reads.listing.members)
+    spelled = tuple(replace(each, email=each.email.upper()) for each in members)
+    plain, other = (compute_plan(Inputs(reads.snapshots, Listing(each), memory), policy) for each in (members, spelled))
+    assert (plain.in_sync, plain.members) == (other.in_sync, other.members)
+    assert [_deed(each) for each in plain.changes] == [_deed(each) for each in other.changes]
+    assert [(each.kind, each.code, each.scim_id, each.person) for each in plain.holds] == [
+        (each.kind, each.code, each.scim_id, each.person) for each in other.holds
+    ]
+
+
+def _deed(change: Change) -> tuple[object, ...]:
+    return change.kind, change.code, change.scim_id, change.person, change.display_name, change.after
