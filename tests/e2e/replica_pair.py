@@ -1,0 +1,219 @@
+"""Two replicas of `serve` on one PostgreSQL, each with a connection that a test can cut, silence or redirect."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import httpx
+import yaml
+from sqlalchemy import create_engine, select, update
+from sqlalchemy.engine import make_url
+
+from agent.store.tables import daemons, jobs, leases, runs, schedules
+from sandbox.faults.parse import parse_rules
+from sandbox.pigment.rate_limit import RateLimit
+from sandbox.server import Sandbox, run_sandbox
+from tests import postgres
+from tests.e2e.agent_process import LONGEST_SECONDS, Agent
+from tests.e2e.daemon_process import OPERATOR, Serving, access, configured, serving
+from tests.e2e.tcp_proxy import Proxy, Trap, proxied
+
+__all__ = ["LATAM", "VOID_AFTER", "Pair", "made_pair", "wait_until"]
+
+LATAM, EUROPE, GROUP = "pigment-latam", "pigment-eu", "Pigment LatAm"
+TICK = "tick:every 1h"
+VOID_AFTER = 15 * 1_000_000
+
+
+def wait_until(holds: Callable[[], object]) -> None:
+    ends = time.monotonic() + LONGEST_SECONDS
+    while not holds():
+        if time.monotonic() > ends:
+            raise TimeoutError
+        time.sleep(0.1)
+
+
+@dataclass
+class Pair:
+    """Two workspaces on one schedule that is due when a test starts it. *url* leads to the database without a proxy."""
+
+    server: postgres.Server
+    sandbox: Sandbox
+    name: str
+    proxies: Sequence[Proxy]
+    agents: Sequence[Agent]
+    replicas: list[Serving] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)
+    """Runs from before the test."""
+    hired: int = 0
+
+    @property
+    def url(self) -> str:
+        return f"{self.server.url}/{self.name}"
+
+    def rows(self, query: Any) -> list[tuple[Any, ...]]:
+        engine = create_engine(self.url)
+        try:
+            with engine.begin() as connection:
+                found = connection.execute(query)
+                return [tuple(row) for row in found] if found.returns_rows else []
+        finally:
+            engine.dispose()
+
+    def begin(self) -> None:
+        """Count from now on, with both replicas at work and nothing left to do."""
+        self.sandbox.faults.clear()
+        wait_until(self.are_ready)
+        wait_until(lambda: not self.rows(select(jobs.c.id)))
+        self.sandbox.workspace(LATAM).write_log.clear()
+        self.known = {run for (run,) in self.rows(select(runs.c.id))}
+        for replica in self.replicas:
+            _drain(replica)
+
+    def hire(self, count: int) -> list[str]:
+        """Hire people whom the next run creates."""
+        self.hired += 1
+        company = self.sandbox.company
+        names = [f"New{self.hired}x{number}" for number in range(count)]
+        return [company.hire("okta", name, "Comer", [GROUP]).email.lower() for name in names]
+
+    def slow_down(self, seconds: float) -> None:
+        """Let each create take so long."""
+        slow = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": seconds}
+        self.sandbox.faults.put(parse_rules({"faults": [slow]}))
+
+    def start_tick(self) -> None:
+        self.rows(update(schedules).values(next_at=0))
+
+    def is_active(self, email: str) -> bool:
+        member = self.sandbox.workspace(LATAM).find_member(email)
+        return member is not None and member.active
+
+    def wait_for_tick(self, people: Sequence[str]) -> None:
+        """Wait until the tick has ended that creates *people*."""
+        wait_until(lambda: all(map(self.is_active, people)) and not self.rows(select(jobs.c.id)))
+
+    def created(self) -> Counter[str]:
+        writes = self.sandbox.workspace(LATAM).write_log.writes
+        return Counter(str(write.body["userName"]).lower() for write in writes if write.method == "POST")  # type: ignore[index]  # what our agent sends
+
+    def ended(self, trigger: str = "schedule") -> Counter[tuple[str, str]]:
+        """Count the runs of the test by workspace and status."""
+        query = select(runs.c.id, runs.c.workspace, runs.c.status).where(runs.c.trigger == trigger)
+        return Counter((name, status) for run, name, status in self.rows(query) if run not in self.known)
+
+    def lease(self, key: str = TICK) -> tuple[int, int]:
+        """Return when the lease was taken, and when it was renewed last, in microseconds."""
+        ((since, renewed_at),) = self.rows(select(leases.c.since, leases.c.renewed_at).where(leases.c.workspace == key))
+        return since, renewed_at
+
+    def worker(self) -> int:
+        """Return the number of the replica that works on the tick, once one does."""
+        query = select(daemons.c.pid).join(jobs, jobs.c.replica == daemons.c.id).where(jobs.c.id == TICK)
+        wait_until(lambda: self.rows(query))
+        ((pid,),) = self.rows(query)
+        return [replica.process.pid for replica in self.replicas].index(pid)
+
+    def ask(self, number: int, **wanted: object) -> dict[str, Any]:
+        """Request a run of the replica, and return it as it ended."""
+        with self.client(number) as client:
+            asked = client.post(f"/workspaces/{LATAM}/runs", json={"mode": "sync", "reason": "a look"} | wanted)
+            run = asked.raise_for_status().json()["id"]
+            found: dict[str, Any] = {}
+
+            def has_ended() -> bool:
+                nonlocal found
+                found = client.get(f"/runs/{run}").raise_for_status().json()
+                return bool(found["finished_at"])
+
+            wait_until(has_ended)
+            return found
+
+    def client(self, number: int) -> httpx.Client:
+        return httpx.Client(
+            base_url=f"http://127.0.0.1:{self.replicas[number].port}/api/v1",
+            headers={"Authorization": f"Bearer {OPERATOR}"},
+            timeout=LONGEST_SECONDS,
+            trust_env=False,
+        )
+
+    def suspend_at(self, statement: str, *, is_committed: bool) -> int:
+        """Suspend the replica that first commits *statement*, and return its number once it is."""
+        traps = []
+        for proxy, replica in zip(self.proxies, self.replicas, strict=True):
+            spring = partial(replica.process.send_signal, signal.SIGSTOP)
+            proxy.trap = Trap(statement.encode(), spring, is_committed)
+            traps.append(proxy.trap)
+        wait_until(lambda: any(trap.sprung.is_set() for trap in traps))
+        number = [trap.sprung.is_set() for trap in traps].index(True)
+        self.proxies[1 - number].trap = None
+        return number
+
+    def wake(self, number: int) -> None:
+        """Let a suspended replica go on."""
+        trap, self.proxies[number].trap = self.proxies[number].trap, None
+        self.replicas[number].process.send_signal(signal.SIGCONT)
+        if trap is not None:
+            trap.release()
+
+    def expect_all_at_work(self) -> None:
+        """Both replicas are ready and take requests."""
+        wait_until(self.are_ready)
+        for number in range(len(self.replicas)):
+            assert self.ask(number)["status"] == "done"
+
+    def wait_until_given_up(self, number: int) -> None:
+        """Wait until the replica has noticed that the job it worked on is no longer its own."""
+        replica = self.replicas[number]
+        while replica.lines.get(timeout=LONGEST_SECONDS).get("event") not in {"job.lost", "job.failed"}:
+            continue
+
+    def are_ready(self) -> bool:
+        return all(replica.answer("/readyz").status_code == 200 for replica in self.replicas)
+
+
+def _drain(replica: Serving) -> None:
+    try:
+        while True:
+            replica.seen.append(replica.lines.get_nowait())
+    except Empty:
+        return
+
+
+@contextmanager
+def made_pair(folder: Path, **more: object) -> Iterator[Pair]:
+    """Yield two replicas that have run their first tick."""
+    with ExitStack() as stack:
+        server = stack.enter_context(postgres.serve())
+        url = make_url(postgres.new_database(server.url))
+        sandbox = stack.enter_context(run_sandbox(seed=9, size=20, limit=RateLimit(None)))
+        proxies = [stack.enter_context(proxied("127.0.0.1", server.port)) for _ in range(2)]
+        agents = []
+        for number, proxy in enumerate(proxies):
+            place = folder / str(number)
+            place.mkdir()
+            through = url.set(port=proxy.port).render_as_string(hide_password=False)
+            agent = configured(sandbox, place, {"every": "1h"}, state={"url": through}, server=access(), **more)
+            document = yaml.safe_load(agent.config.read_text("utf-8"))
+            document["workspaces"] = {name: document["workspaces"][name] for name in (LATAM, EUROPE)}
+            document["limits"] = {"fleet_deactivations_percent": 100}
+            agent.config.write_text(yaml.safe_dump(document), "utf-8")
+            agents.append(agent)
+        pair = Pair(server, sandbox, str(url.database), proxies, agents)
+        for agent in agents:
+            pair.replicas.append(stack.enter_context(serving(agent)))
+        try:
+            yield pair
+        finally:
+            for number, replica in enumerate(pair.replicas):
+                replica.process.send_signal(signal.SIGCONT)
+                pair.wake(number)
