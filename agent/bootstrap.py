@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -65,6 +65,7 @@ __all__ = [
     "Components",
     "Hooks",
     "SharedResources",
+    "StateClock",
     "SystemClock",
     "build_components",
     "create_feeds",
@@ -77,6 +78,7 @@ __all__ = [
 ]
 
 log = structlog.get_logger()
+CLOCK_TOLERANCE = timedelta(seconds=2)
 
 
 class SystemClock:
@@ -91,15 +93,43 @@ class SystemClock:
         return time.monotonic() if boot is None else time.clock_gettime(boot)
 
 
+class StateClock:
+    """The clock of a machine, corrected by the state's where they differ.
+
+    Times in the state are compared with those of other machines, whose clocks may be an hour away: the changes of the
+    last 60 minutes, approvals, people whom a feed named. Small differences stay, so that no time goes back.
+    """
+
+    def __init__(self, machine: Clock) -> None:
+        self._machine = machine
+        self._ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        return self._machine.now() + self._ahead
+
+    def elapsed(self) -> float:
+        return self._machine.elapsed()
+
+    def follow(self, moment: datetime, asked_at: float) -> None:
+        took = timedelta(seconds=self.elapsed() - asked_at)
+        least = moment - self._machine.now()
+        if least - CLOCK_TOLERANCE <= self._ahead <= least + took + CLOCK_TOLERANCE:
+            return
+        self._ahead = least + took / 2
+        log.warning("clock.differs", state_ahead_seconds=round(self._ahead.total_seconds()))
+
+
 @dataclass(frozen=True, slots=True)
 class SharedResources:
-    """What outlives one run in a daemon: the state, the used request budget of each host, and what runs will do."""
+    """What outlives one run in a daemon: the state and its clock, the used request budget of each host, and what runs
+    will do."""
 
     state: State
     rate_limiters: RateLimiters
     location: str = ""
     is_new: bool = False
     pending: PendingDeactivations = field(default_factory=PendingDeactivations)
+    clock: Clock = field(default_factory=SystemClock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +258,12 @@ async def open_shared_resources(settings: Settings, *, is_reading: bool = False)
 
     Yields the state with its *location*; *is_new* is true when it was just created. Raises `StateError`.
     """
-    state = await SqlState.open(settings.state.url, SystemClock().now, only_new=is_reading)
+    clock = StateClock(SystemClock())
+    state = await SqlState.open(settings.state.url, clock.now, only_new=is_reading, clock=clock)
     try:
         rate_limiters = _create_rate_limiters(settings, state)
         try:
-            yield SharedResources(state, rate_limiters, state.location, state.is_new)
+            yield SharedResources(state, rate_limiters, state.location, state.is_new, clock=clock)
         finally:
             await rate_limiters.close()
     finally:
@@ -296,7 +327,7 @@ def _assemble_components(
     shared: SharedResources,
     hooks: Hooks,
 ) -> Components:
-    clock, state, rate_limiters = SystemClock(), shared.state, shared.rate_limiters
+    clock, state, rate_limiters = shared.clock, shared.state, shared.rate_limiters
     limits = RequestLimits(settings.http.timeout_seconds, settings.http.retries, settings.http.max_wait_seconds)
     context = ConnectorContext(client, limits, progress)
     connectors = {name: provider_of(each).create(name, each, context) for name, each in settings.connectors.items()}
@@ -350,7 +381,9 @@ def create_feeds(settings: Settings, context: ConnectorContext) -> dict[str, Fee
 
 
 @asynccontextmanager
-async def open_pollers(settings: Settings, state: State, hooks: Hooks = NO_HOOKS) -> AsyncIterator[list[FeedPoller]]:
+async def open_pollers(
+    settings: Settings, state: State, hooks: Hooks = NO_HOOKS, clock: Clock | None = None
+) -> AsyncIterator[list[FeedPoller]]:
     """Build the pollers of the configured feeds, which keep their tokens from poll to poll. Raises `ConfigError`."""
     timeout = settings.http.timeout_seconds
     async with http_client.create_client(settings.ca_bundle, timeout, wrap=hooks.wrap_transport) as client:
@@ -365,7 +398,7 @@ async def open_pollers(settings: Settings, state: State, hooks: Hooks = NO_HOOKS
                 every=configured.every,
                 max_people=configured.max_people,
                 state=state,
-                clock=SystemClock(),
+                clock=clock or SystemClock(),
                 holder=_lease_holder_name(),
             )
             for name, feed in feeds.items()

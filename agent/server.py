@@ -21,7 +21,6 @@ from agent.bootstrap import (
     Components,
     Hooks,
     SharedResources,
-    SystemClock,
     build_components,
     create_notifier,
     create_report_service,
@@ -181,17 +180,17 @@ def _build_daemon(settings: Settings, shared: SharedResources, metrics: Metrics,
         current: Settings, open_components: Callable[[], AbstractAsyncContextManager[ReadComponents]]
     ) -> ReportService:
         notifier = create_notifier(current, shared.state, hooks.on_notice)
-        return create_report_service(current, shared.state, SystemClock(), open_components, notifier.notify_report)
+        return create_report_service(current, shared.state, shared.clock, open_components, notifier.notify_report)
 
     return Daemon(
         settings,
         shared.state,
-        SystemClock(),
+        shared.clock,
         create_components,
         observe,
         shared.rate_limiters.budget_left,
         create_service,
-        lambda current: open_pollers(current, shared.state, hooks),
+        lambda current: open_pollers(current, shared.state, hooks, shared.clock),
         metrics,
         metrics,
     )

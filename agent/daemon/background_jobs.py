@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from agent.ports.clock import Clock
-
 __all__ = ["BackgroundJobs"]
+
+
+def _now() -> datetime:
+    """Return the machine's time, which the scheduler goes by; that of the state may be another."""
+    return datetime.now(UTC)
 
 
 def _create_scheduler() -> AsyncIOScheduler:
@@ -24,15 +27,14 @@ def _create_scheduler() -> AsyncIOScheduler:
 class BackgroundJobs:
     """Calls what was added, from `start` until `pause`."""
 
-    clock: Clock
     scheduler: AsyncIOScheduler = field(default_factory=_create_scheduler)
 
     def add_daily_job(self, name: str, body: Callable[[], Awaitable[None]]) -> None:
-        first = self.clock.now() + timedelta(minutes=5)
+        first = _now() + timedelta(minutes=5)
         self.scheduler.add_job(body, "interval", days=1, id=name, name=name, next_run_time=first)
 
     def add_interval_job(self, name: str, seconds: float, body: Callable[[], Awaitable[None]]) -> None:
-        first = self.clock.now() + timedelta(seconds=1)
+        first = _now() + timedelta(seconds=1)
         self.scheduler.add_job(body, "interval", seconds=seconds, id=name, name=name, next_run_time=first)
 
     def start(self) -> None:

@@ -107,7 +107,7 @@ class Daemon:
         self._reports = DaemonReports(self._config, state, clock, components_factory, create_report_service)
         own = own_record(self._started_at, settings.provenance.version)
         self._presence = Presence(state, own)
-        self._background = BackgroundJobs(clock)
+        self._background = BackgroundJobs()
         self._dispatcher = Dispatcher(
             self._config,
             state,
@@ -194,6 +194,9 @@ class Daemon:
     @property
     def approval_policy(self) -> ApprovalPolicy:
         return self._config.settings.approvals.policy()
+
+    def now(self) -> datetime:
+        return self._clock.now()
 
     @property
     def workspace_names(self) -> tuple[str, ...]:

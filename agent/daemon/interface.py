@@ -250,6 +250,10 @@ class DaemonApi(Protocol):
         """What an approval needs, as configured now."""
         ...
 
+    def now(self) -> datetime:
+        """Return the present time, in UTC, by the clock of what is in the state."""
+        ...
+
     @property
     def workspace_names(self) -> tuple[str, ...]:
         """The workspaces, in the file's order."""

@@ -12,7 +12,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
 from agent.errors import StateError
 from agent.model import (
@@ -47,6 +47,7 @@ from agent.model.run import (
 )
 from agent.model.verification import Verification, VerificationKind
 from agent.model.web_login import WebSession
+from agent.ports.clock import FollowingClock
 from agent.ports.permits import PermitAnswer, PermitRequest
 from agent.store import approvals as approvals_table
 from agent.store import (
@@ -70,6 +71,7 @@ from agent.store import (
     workspace_memory,
     workspaces,
 )
+from agent.store.codec import from_micros
 from agent.store.database import Database
 from agent.store.journal_queue import Answer, Entry, Intent, JournalQueue
 from agent.store.retention import BATCH_SIZE, delete_runs, load_expired_run_ids
@@ -97,6 +99,7 @@ class SqlState:
     def __init__(self, database: Database, now: Callable[[], datetime], writer: ThreadPoolExecutor) -> None:
         self._database = database
         self._now = now
+        self._clock: FollowingClock | None = None
         self._writer = writer
         self._reader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state-read")
         self._is_closing = False
@@ -108,10 +111,12 @@ class SqlState:
         self._logins = ThreadPoolExecutor(max_workers=2, thread_name_prefix="state-logins")
 
     @classmethod
-    async def open(cls, url: str, now: Callable[[], datetime], *, only_new: bool = False) -> SqlState:
+    async def open(
+        cls, url: str, now: Callable[[], datetime], *, only_new: bool = False, clock: FollowingClock | None = None
+    ) -> SqlState:
         """Open the database at *url* and bring its schema up to date; with *only_new* a new one alone.
 
-        Raises `StateError`.
+        *clock* follows the database's where several machines share it. Raises `StateError`.
         """
         writer = ThreadPoolExecutor(max_workers=1, thread_name_prefix="state-write")
         try:
@@ -120,7 +125,29 @@ class SqlState:
         except BaseException:
             writer.shutdown(wait=False)
             raise
-        return cls(database, now, writer)
+        state = cls(database, now, writer)
+        if clock is not None and state.is_shared:
+            state._clock = clock
+            try:
+                await state._follow_clock()
+            except BaseException:
+                await state.close()
+                raise
+        return state
+
+    async def _follow_clock(self) -> None:
+        read = select(self._database.now_expression())
+        await self._followed(
+            self._read_transaction(lambda connection: from_micros(connection.execute(read).scalar_one())), lambda at: at
+        )
+
+    async def _followed(self, call: Awaitable[T], time_of: Callable[[T], datetime]) -> T:
+        """Await *call*, and let the clock follow the database's, whose time its result has."""
+        asked_at = self._clock.elapsed() if self._clock is not None else 0.0
+        result = await call
+        if self._clock is not None:
+            self._clock.follow(time_of(result), asked_at)
+        return result
 
     @property
     def location(self) -> str:
@@ -238,9 +265,10 @@ class SqlState:
         )
 
     async def take_lease(self, workspace: str, holder: str, target: str = "") -> Lease:
-        return await self._write_transaction(
+        taking = self._write_transaction(
             lambda connection: leases.take(self._database, connection, workspace, holder, target)
         )
+        return await self._followed(taking, lambda lease: lease.since)
 
     async def renew_lease(self, lease: Lease) -> None:
         def body(connection: Connection) -> None:
@@ -370,7 +398,8 @@ class SqlState:
         return await self._write_under_lease(lease, body)
 
     async def load_job_board(self) -> JobBoard:
-        return await self._read_transaction(lambda connection: jobs.load_job_board(self._database, connection))
+        loading = self._read_transaction(lambda connection: jobs.load_job_board(self._database, connection))
+        return await self._followed(loading, lambda board: board.now)
 
     async def start_due_ticks(self, schedules: Sequence[PlannedSchedule]) -> tuple[str, ...]:
         return await self._write_transaction(

@@ -230,7 +230,7 @@ async def resume(name: str, body: ReasonBody, operator: Operator, daemon: Daemon
 @router.get("/reports")
 async def list_reports(_: Reader, daemon: Daemon) -> ReportList:
     """Return every scheduled report: when it was delivered, when it is due next, and what failed."""
-    now = datetime.now(UTC)
+    now = daemon.now()
     return ReportList(reports=tuple(report_row(each, now) for each in await daemon.load_reports()))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 import structlog
 from starlette.requests import Request as HttpRequest
@@ -157,7 +156,7 @@ class WebContext:
         state = self.daemon.state
         approvals = await state.load_approvals(run.workspace, run.digest)
         baselines = await state.load_baselines(run.workspace, run.started_at - BASELINE_WINDOW)
-        record = ApprovalRecord(approvals, self.daemon.approval_policy, baselines, datetime.now(UTC))
+        record = ApprovalRecord(approvals, self.daemon.approval_policy, baselines, self.daemon.now())
         return approval_form(workspace, principal.name, record, ticked, is_undo=run.trigger is Trigger.UNDO)
 
     async def find_undo_blocker(self, run: Run) -> str:
@@ -265,7 +264,7 @@ class WebContext:
 
         Raises `HttpProblem` for what the run would refuse: a client waits for this answer, and not for the run's end.
         """
-        policy, now = self.daemon.approval_policy, datetime.now(UTC)
+        policy, now = self.daemon.approval_policy, self.daemon.now()
         try:
             require_reason(given.reason, policy)
         except UsageError as error:

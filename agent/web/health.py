@@ -6,7 +6,7 @@ import asyncio
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from importlib.metadata import version
 
 from starlette.requests import Request
@@ -88,7 +88,7 @@ async def _collect_scrape_data(daemon: DaemonApi, timeout_seconds: float) -> Scr
     for each in daemon.active_runs:
         ongoing[each.workspace] = ongoing.get(each.workspace, 0) + 1
     health, budget = await _read_health(daemon, timeout_seconds / 2), daemon.budget_left()
-    now = datetime.now(UTC)
+    now = daemon.now()
     try:
         async with asyncio.timeout(timeout_seconds / 2):
             standings = [await daemon.load_workspace_status(name) for name in daemon.workspace_names]

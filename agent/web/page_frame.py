@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
 
@@ -88,7 +87,7 @@ class PageFrame:
         """Return the page of the template *name*."""
         template = self._environment.get_template(name)
         may_operate = session is not None and session.principal.role.includes(Role.OPERATE)
-        text = template.render(session=session, may_operate=may_operate, now=datetime.now(UTC), **values)
+        text = template.render(session=session, may_operate=may_operate, now=self._context.daemon.now(), **values)
         return HTMLResponse(text, status)
 
     def render_problem(self, problem: HttpProblem) -> Response:

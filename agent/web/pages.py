@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from starlette.requests import Request as HttpRequest
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -114,7 +112,7 @@ class Pages:
     async def show_overview(self, _: HttpRequest, session: Session) -> Response:
         daemon = self._context.daemon
         health = await daemon.check_health()
-        now = datetime.now(UTC)
+        now = daemon.now()
         cards = [
             status_card(await daemon.load_workspace_status(name), daemon.active_runs, now)
             for name in daemon.workspace_names
@@ -135,7 +133,7 @@ class Pages:
         daemon = self._context.daemon
         status = await daemon.load_workspace_status(request.path_params["name"])
         runs = await daemon.state.load_runs([status.name], limit=RUNS_IN_TABLE)
-        now = datetime.now(UTC)
+        now = daemon.now()
         shown = status_card(status, daemon.active_runs, now)
         planned = await self._load_last_read_plan(status)
         baselines = await daemon.state.load_baselines(status.name, now - BASELINE_WINDOW)

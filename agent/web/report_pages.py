@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 from starlette.requests import Request as HttpRequest
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
@@ -20,7 +18,7 @@ def routes(frame: PageFrame, daemon: DaemonApi) -> list[Route]:
     """Return the routes of the page. Sending needs the role `operate`."""
 
     async def show_reports(_: HttpRequest, session: Session) -> Response:
-        now = datetime.now(UTC)
+        now = daemon.now()
         rows = [report_row(each, now) for each in await daemon.load_reports()]
         return frame.render("reports.html", session, reports=rows)
 

@@ -72,6 +72,9 @@ class FakeDaemonApi:
     stopped_ticks: tuple[Job, ...] = ()
     replicas: tuple[Replica, ...] = ()
 
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
     async def load_active_runs(self) -> tuple[ActiveRun, ...]:
         return self.active_runs
 
