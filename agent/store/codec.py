@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -44,6 +45,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 PART_BYTES = 2**20
 """How much of the stored members is decoded at a time: all of their rows would take more memory than the members."""
+ROWS_AT_ONCE = 5_000
 NEXT_ROW = b']],["'
 
 
@@ -103,11 +105,19 @@ def link_from_json(text: str | None) -> Link | None:
 
 
 def last_seen_to_bytes(members: Iterable[LastSeen]) -> bytes:
-    rows = [
-        [each.scim_id, each.email, each.display_name, each.active, each.person and list(each.person), list(each.groups)]
-        for each in members
-    ]
-    return zlib.compress(orjson.dumps(rows))
+    packing = zlib.compressobj()
+    packed = [packing.compress(b"[")]
+    each = iter(members)
+    separator = b""
+    while rows := [_last_seen_row(member) for member in islice(each, ROWS_AT_ONCE)]:
+        packed.append(packing.compress(separator + orjson.dumps(rows)[1:-1]))
+        separator = b","
+    return b"".join((*packed, packing.compress(b"]"), packing.flush()))
+
+
+def _last_seen_row(member: LastSeen) -> list[object]:
+    person = member.person and list(member.person)
+    return [member.scim_id, member.email, member.display_name, member.active, person, list(member.groups)]
 
 
 def last_seen_from_bytes(

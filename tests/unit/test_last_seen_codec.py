@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model import LastSeen, Link, Member
-from agent.store.codec import last_seen_from_bytes, last_seen_to_bytes
+from agent.store.codec import ROWS_AT_ONCE, last_seen_from_bytes, last_seen_to_bytes
 from connectors.base import PersonKey
 
 TEXTS = st.text(max_size=8) | st.text(alphabet='],[" \\x', max_size=8)
@@ -44,6 +45,18 @@ def test_text_that_looks_like_the_end_of_a_row_is_only_a_text(text: str) -> None
 
     for part_bytes in range(1, 60):
         assert last_seen_from_bytes(last_seen_to_bytes(members), part_bytes=part_bytes) == tuple(members)
+
+
+@pytest.mark.parametrize("size", [0, 1, ROWS_AT_ONCE, ROWS_AT_ONCE + 1, 2 * ROWS_AT_ONCE])
+def test_members_are_stored_as_one_list_whatever_their_number(size: int) -> None:
+    members = [last_seen(f"m{number}", f"{number}@acme.com", "Ana") for number in range(size)]
+
+    stored = last_seen_to_bytes(members)
+
+    rows: list[list[object]] = [[each.scim_id, each.email, each.display_name, True, None, []] for each in members]
+    # The bytes are compared with those of the last run, which another release may have written at once.
+    assert stored == zlib.compress(orjson.dumps(rows))
+    assert last_seen_from_bytes(stored) == tuple(members)
 
 
 def test_stored_members_that_are_cut_off_are_an_error() -> None:
