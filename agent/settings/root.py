@@ -152,7 +152,7 @@ class ApplySettings(StrictModel):
         "Of approved changes, only identical ones are then applied.",
     )
     in_flight: Annotated[Count, Field(ge=1, le=8)] = Field(
-        default=1,
+        default=8,
         description="How many changes of a workspace are sent at once: never two of one member, and deactivations, "
         "email changes, reactivations, names and creates one kind after another. Email changes are sent one by one.",
     )

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from agent.errors import WriteStopped
+from agent.errors import TokensRefused, WriteStopped
 from agent.model import Fields, Member
 from agent.ports.workspace import WorkspaceWriter
 from agent.scim.client import ScimClient
@@ -278,3 +278,29 @@ async def test_permit_is_asked_until_the_body_leaves() -> None:
     assert response is not None
     assert partial[-1].startswith(b"PATCH /scim/v2/Users/1")
     assert partial[-2] == b""
+
+
+class OneAfterAnother(SlowRateLimiter):
+    """Lets the first write through, and the others once it is released."""
+
+    async def acquire(self, method: str, url: httpx.URL) -> None:
+        if method != "GET" and not self.asked.is_set():
+            self.asked.set()
+            return
+        await super().acquire(method, url)
+
+
+async def test_refused_tokens_end_the_waits_of_the_other_writes() -> None:
+    """Several changes are in flight, and all but one wait for their pace: no more of them are refused."""
+    scene, pace = a_scene(members=4), OneAfterAnother()
+    scene.wire.fault("PATCH", ALWAYS, answer(401))
+
+    async with httpx.AsyncClient(transport=scene.wire) as http:
+        client = ScimClient("latam", URL, [lambda: TOKENS[0]], http, rate_limiter=pace, timer=scene.time.timer())
+        workspace = client.writer_for(a_permit(scene))
+        members = (await workspace.list_members()).members
+        ended = await asyncio.gather(*(workspace.patch(each, ANA) for each in members), return_exceptions=True)
+
+    assert [type(each) for each in ended] == [TokensRefused] * 4
+    assert [each.may_be_applied for each in ended if isinstance(each, TokensRefused)] == [False] * 4
+    assert writes(scene) == ["PATCH"]

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agent.errors import StateError
+from agent.errors import LeaseLost, StateError
 from agent.model import Kind, Link
 from agent.model.run import Outcome, Pause, RunOutcome, RunStatus
 from agent.ports.state import State
 from agent.store.state import SqlState
+from connectors.base import PersonKey
 from tests.migrated_state import new_sqlite_state
 from tests.state_samples import ANN, NOW, Clock, a_change, a_run, begun, done
 
@@ -136,3 +138,60 @@ async def test_pause_that_can_not_be_journalled_is_not_made(tmp_path: Path) -> N
 
     assert await state.load_pause("latam") is None
     await state.close()
+
+
+async def test_intents_and_outcomes_of_one_moment_are_all_written(state: State) -> None:
+    """The outcomes of changes in flight, each with its link, and the intents of the next ones."""
+    lease = await begun(state)
+    creates = [
+        replace(a_change(Kind.CREATE, f"p{number}@acme.com", None), person=PersonKey("okta-main", f"p{number}"))
+        for number in range(8)
+    ]
+    for number, change in enumerate(creates[:4]):
+        await state.record_intent(lease, "r1", number, change)
+
+    links = [Link(change.person, f"m{number}") for number, change in enumerate(creates) if change.person]
+    await asyncio.gather(
+        *(
+            state.record_answer(lease, replace(done(change, number), scim_id=f"m{number}"), links[number])
+            for number, change in enumerate(creates[:4])
+        ),
+        *(state.record_intent(lease, "r1", number, change) for number, change in enumerate(creates[4:], 4)),
+    )
+
+    outcomes = [(each.seq, each.outcome, each.scim_id) for each in await state.load_changes("r1")]
+    assert outcomes[:4] == [(number, Outcome.DONE, f"m{number}") for number in range(4)]
+    assert outcomes[4:] == [(number, Outcome.UNKNOWN, None) for number in range(4, 8)]
+    assert [each.seq for each in await state.load_in_flight("latam")] == [4, 5, 6, 7]
+    assert set((await state.load_memory("latam")).links) == set(links[:4])
+
+
+async def test_pause_keeps_back_the_intents_of_its_moment_and_no_outcome(state: State) -> None:
+    lease = await begun(state)
+    await state.record_intent(lease, "r1", 0, a_change())
+    await state.set_pause("latam", PAUSE)
+
+    answered, kept_back, urgent = await asyncio.gather(
+        state.record_answer(lease, done(a_change())),
+        state.record_intent(lease, "r1", 1, a_change(scim_id="m2")),
+        state.record_intent(lease, "r1", 2, a_change(scim_id="m3"), respects_pause=False),
+    )
+
+    assert (answered, kept_back, urgent) == (None, PAUSE, None)
+    outcomes = [(each.seq, each.outcome) for each in await state.load_changes("r1")]
+    assert outcomes == [(0, Outcome.DONE), (2, Outcome.UNKNOWN)]
+
+
+async def test_lost_lease_refuses_all_entries_of_its_moment(state: State) -> None:
+    lease = await begun(state)
+    await state.release_lease(lease)
+    await state.take_lease("latam", "another")
+
+    ended = await asyncio.gather(
+        state.record_answer(lease, done(a_change())),
+        *(state.record_intent(lease, "r1", number, a_change()) for number in range(1, 4)),
+        return_exceptions=True,
+    )
+
+    assert [type(each) for each in ended] == [LeaseLost] * 4
+    assert await state.load_changes("r1") == []

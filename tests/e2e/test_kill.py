@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.pigment.write_log import WriteLog
 from sandbox.server import Sandbox, run_sandbox
@@ -23,6 +24,10 @@ from tests.e2e.ended_process import WORKSPACE, Ended, State, Unheard, Workforce,
 CHANGES = 80
 POINTS = environment_points("PIGMENT_SYNC_KILL", [1, 10, 21, 32, 43, 54, 69, 80], CHANGES)
 FEWER = environment_points("PIGMENT_SYNC_KILL", [2, 25, 48, 79], CHANGES)
+CHANGING = ("PATCH", "PUT", "POST")
+AT_ONCE = 8
+AT_ONCE_POINTS = {"deactivations": 5, "reactivations": 34, "creates": 55}
+"""Writes that others are sent with: of 20 deactivations, after 10 email changes 10 reactivations, and 30 creates."""
 SYNC = ("sync", "-w", WORKSPACE)
 
 
@@ -49,8 +54,8 @@ class Harness:
         return self.sandbox.workspace(WORKSPACE).write_log
 
 
-def _place(sandbox: Sandbox, folder: Path, url: str) -> Iterator[Harness]:
-    agent = unlimited(sandbox.write_config(folder, url))
+def _place(sandbox: Sandbox, folder: Path, url: str, in_flight: int = 1) -> Iterator[Harness]:
+    agent = unlimited(sandbox.write_config(folder, url), apply={"in_flight": in_flight})
     with State.at(url) as state:
         harness = Harness(sandbox, agent, state, Workforce(sandbox))
         harness.here = harness.workforce.hire(40)
@@ -73,6 +78,20 @@ def on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
 def on_postgres(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     with run_sandbox(seed=6, size=30, limit=RateLimit(None)) as sandbox:
         yield from _place(sandbox, tmp_path_factory.mktemp("postgres"), postgres.new_database(postgres_server))
+
+
+@pytest.fixture(scope="module")
+def at_once_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    folder = tmp_path_factory.mktemp("at-once-sqlite")
+    with run_sandbox(seed=7, size=30, limit=RateLimit(None)) as sandbox:
+        yield from _place(sandbox, folder, f"sqlite:///{folder}/state.db", AT_ONCE)
+
+
+@pytest.fixture(scope="module")
+def at_once_on_postgres(postgres_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
+    folder = tmp_path_factory.mktemp("at-once-postgres")
+    with run_sandbox(seed=8, size=30, limit=RateLimit(None)) as sandbox:
+        yield from _place(sandbox, folder, postgres.new_database(postgres_server), AT_ONCE)
 
 
 def _check_after(harness: Harness, linked: dict[str, str]) -> None:
@@ -122,6 +141,61 @@ def test_killed_sync_is_taken_up_where_it_ended(at: int, on_sqlite: Harness) -> 
 @pytest.mark.parametrize("at", FEWER)
 def test_killed_sync_is_taken_up_where_it_ended_on_postgres(at: int, on_postgres: Harness) -> None:
     _killed_and_run_again(on_postgres, at, before=at % 2 == 0)
+
+
+def _killed_at_once_and_run_again(harness: Harness, at: int) -> None:
+    """Kill a sync with several changes in flight, and let the next run settle each of them."""
+    assert harness.change() == CHANGES
+    linked = harness.state.links()
+    # Answers take long enough for all that may be in flight to be sent.
+    slow = [
+        {"name": method, "do": "slow", "system": "pigment", "method": method, "seconds": 0.5} for method in CHANGING
+    ]
+    harness.sandbox.faults.put(parse_rules({"faults": slow}))
+    process = harness.agent.start(*SYNC)
+    harness.journal.writes = Ended(process, at, signal.SIGKILL)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    harness.sandbox.faults.put([])
+    (killed, _), *_ = harness.state.newest_runs()
+    outcomes = Counter(each["outcome"] for each in harness.state.changes(killed))
+    assert 1 < outcomes["unknown"] <= AT_ONCE, outcomes
+    assert outcomes["done"] < at
+    harness.state.let_lease_go_void()
+    ran = harness.agent.run(*SYNC)
+    assert ran.code == 0, ran.out + ran.err
+    _check_after(harness, linked)
+
+
+@pytest.mark.parametrize("at", AT_ONCE_POINTS.values(), ids=list(AT_ONCE_POINTS))
+def test_each_change_in_flight_of_a_killed_sync_is_settled(at: int, at_once_on_sqlite: Harness) -> None:
+    _killed_at_once_and_run_again(at_once_on_sqlite, at)
+
+
+@pytest.mark.parametrize("at", [AT_ONCE_POINTS["creates"]])
+def test_each_change_in_flight_of_a_killed_sync_is_settled_on_postgres(at: int, at_once_on_postgres: Harness) -> None:
+    _killed_at_once_and_run_again(at_once_on_postgres, at)
+
+
+def test_sync_that_is_asked_to_stop_finishes_the_changes_in_flight(at_once_on_sqlite: Harness) -> None:
+    harness = at_once_on_sqlite
+    harness.change()
+    slow = {"name": "slow", "do": "slow", "system": "pigment", "method": "PATCH", "seconds": 0.5}
+    harness.sandbox.faults.put(parse_rules({"faults": [slow]}))
+    process = harness.agent.start(*SYNC)
+    harness.journal.writes = Ended(process, 1, signal.SIGTERM)
+    process.communicate(timeout=60)
+    harness.sandbox.faults.put([])
+    (stopped, status), *_ = harness.state.newest_runs()
+    outcomes = Counter(each["outcome"] for each in harness.state.changes(stopped))
+
+    assert (process.returncode, status) == (5, "failed")
+    made = len(harness.journal.applied_writes())
+    assert outcomes == {"done": made, "not-tried": CHANGES - made}
+    assert 1 < made <= 2 * AT_ONCE
+    assert harness.agent.run(*SYNC).code == 0
+    assert harness.workforce.wrong() == []
+    assert len(harness.journal.applied_writes()) == CHANGES
 
 
 def test_lease_of_a_killed_process_names_it_and_is_void_after_15_seconds(on_sqlite: Harness) -> None:

@@ -72,7 +72,8 @@ class Harness:
 @contextmanager
 def a_place(folder: Path, url: str) -> Iterator[Harness]:
     with run_sandbox(seed=11, size=20, limit=RateLimit(None)) as sandbox, State.at(url) as state:
-        agent = unlimited(sandbox.write_config(folder, url))
+        # One change at a time, so that each test knows which one a fault or a signal meets.
+        agent = unlimited(sandbox.write_config(folder, url), apply={"in_flight": 1})
         people = Workforce(sandbox).hire(4)
         harness = Harness(sandbox, folder, agent, state, people)
         harness.sync()

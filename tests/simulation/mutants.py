@@ -539,7 +539,7 @@ IN_FLIGHT_MUTANTS = (
                 "    async def _wait_until_ended(self) -> None:\n        return\n",
             ),
         ),
-        "a phase began before the one before it had ended",
+        "the journal differs from the run",
         in_flight=8,
     ),
     Mutant(
