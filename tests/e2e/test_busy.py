@@ -16,7 +16,7 @@ from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent, AgentProcess
 
 LATAM = ("-w", "pigment-latam")
-SLOW = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 0.4}
+SLOW = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 3}
 
 
 @pytest.fixture

@@ -102,7 +102,8 @@ def harness(made: Harness) -> Harness:
 
 def scheduled(sandbox: Sandbox, folder: Path, url: str, schedule: object) -> Agent:
     """Write a configuration with one workspace; its daemons choose their own ports."""
-    agent = configured(sandbox, folder, schedule, state={"url": url}, server=access())
+    # One change at a time: a daemon that ends must leave some of its changes to the other.
+    agent = configured(sandbox, folder, schedule, state={"url": url}, server=access(), apply={"in_flight": 1})
     document = yaml.safe_load(agent.config.read_text("utf-8"))
     document["workspaces"] = {WORKSPACE: document["workspaces"][WORKSPACE]}
     agent.config.write_text(yaml.safe_dump(document), "utf-8")

@@ -82,7 +82,7 @@ class Space:
         return replace(member, **changed) if wanted.active is None else replace(member, active=wanted.active)
 
     async def find(self, email: str) -> tuple[Member, ...]:
-        await asyncio.sleep(self.seconds[0])
+        await asyncio.sleep(0.1)
         return tuple(each for each in self.members.values() if each.email == email)
 
 
