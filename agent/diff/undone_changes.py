@@ -79,5 +79,6 @@ def _is_same_departure(undone: UndoneChange, assigned: AssignedPerson | None, le
         return True
     if assigned is not None and undone.email not in {"", assigned.email}:
         return False
-    left = tuple(sorted({group.id for group in leaving.group_refs}))
-    return left == undone.groups and (leaving.code == undone.code or leaving.code not in CONCLUSIVE_CODES)
+    # A feed does not see which groups a suspended person still has, and takes all of the link for left.
+    has_left_more = not {group.id for group in leaving.group_refs}.issubset(undone.groups)
+    return not has_left_more and (leaving.code == undone.code or leaving.code not in CONCLUSIVE_CODES)

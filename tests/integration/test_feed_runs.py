@@ -69,6 +69,14 @@ class World:
         await settle_looks(self.components.state, looks, result.records, self.components.clock.now())
         return result
 
+    async def undo(self, run_id: str) -> None:
+        planner = self.components.undo_planner(run_id)
+        workspaces = {NAME: self.components.read_only_workspaces[NAME]}
+        (planned,) = await dry_run(planner, workspaces, [NAME], RunRequest(Trigger.PLAN))
+        request = RunRequest(Trigger.UNDO, "ops", "put back", approved_digests=frozenset({planned.digest}))
+        (result,) = await self.components.undo_sync(run_id).run([NAME], request)
+        assert result.status is RunStatus.DONE
+
     def is_active(self, person: Person) -> bool:
         members = self.sandbox.pigment.workspaces[NAME].members
         return any(member.active for member in members if normalize(member.user_name) == normalize(person.email))
@@ -155,6 +163,30 @@ async def test_every_kind_of_leaver_is_deactivated_and_the_next_whole_run_has_no
         assert [record.change.kind for record in after.records if record.change.kind == "deactivate"] == []
         notes = [note for note in getattr(after.planned, "notes", ()) if note.code in {"drift", "another-writer"}]
         assert notes == [], "what the feed run wrote is our own"
+
+
+async def test_undone_feed_run_stays_undone_in_whole_runs_and_feed_runs(sandbox: Sandbox, tmp_path: Path) -> None:
+    async with open_world(sandbox, tmp_path) as world:
+        deactivated, left, suspended = people = await world.linked(3)
+        sandbox.company.deactivate(deactivated)
+        sandbox.company.suspend(suspended)
+        for group in sandbox.company.groups_of(left):
+            if group.id in world.app.groups:
+                sandbox.company.quit(left, group.id)
+        await world.poll()
+        result = await world.feed_run()
+        assert [world.is_active(each) for each in people] == [False] * 3
+
+        await world.undo(result.run_id)
+        assert [world.is_active(each) for each in people] == [True] * 3
+        await world.sync()
+        sandbox.company.rename(suspended, "Robin", "Again")
+        sandbox.company.rename(left, "Kim", "Again")
+        await world.poll()
+        await world.feed_run()
+        await world.sync()
+
+        assert [world.is_active(each) for each in people] == [True] * 3
 
 
 async def test_person_who_stays_entitled_is_not_touched(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -347,6 +347,15 @@ def test_undone_deactivation_stands_until_the_person_is_assigned_again_or_gone_f
     assert standing(PUT_BACK, person("bea"), suspended) == ()
 
 
+def test_undone_deactivation_ends_when_the_person_leaves_another_group() -> None:
+    suspended = person("ann", status=Status.SUSPENDED, groups=())
+    of_a_feed = replace(PUT_BACK, code="suspended", groups=("planners", "readers"))
+    in_no_group = replace(of_a_feed, groups=())
+
+    assert [each.groups for each in standing(of_a_feed, person("bea"), suspended)] == [("planners", "readers")]
+    assert standing(in_no_group, person("bea"), suspended) == ()
+
+
 def test_address_of_a_leaver_is_learnt_where_the_source_still_shows_them() -> None:
     suspended = person("ann", "Ann.Lee@acme.com", status=Status.SUSPENDED)
     undone = replace(PUT_BACK, code="suspended", groups=())
