@@ -43,6 +43,7 @@ from tests.simulation.history import (
     SimulatedClock,
 )
 from tests.simulation.invariants import (
+    OLDEST_PLAN_SECONDS,
     Broken,
     Sender,
     Watch,
@@ -100,6 +101,14 @@ class FedWatch(Watch):
             self.feeds.happened[f"deactivations by {'a feed run' if sender.is_feed else 'a whole run'}"] += 1
         if sets_active(method, body) and not member.active and not sender.is_undo:
             await self._judge_return(sender, policy, workspace, link, member)
+
+    async def planned_at(self, sender: Sender, workspace: Workspace, policy: Policy, member: Member | None) -> float:
+        """Return when the person was looked at where a feed named them: that look does not rely on the listing."""
+        if member is not None and await self._is_by_feed(policy.workspace, member.id):
+            links = {link.scim_id: link for link in (await self.state.load_memory(policy.workspace)).links}
+            looks = sender.looks[links[member.id].person] if member.id in links else []
+            return looks[-1].at if looks else -OLDEST_PLAN_SECONDS
+        return await super().planned_at(sender, workspace, policy, member)
 
     async def _is_by_feed(self, workspace: str, scim_id: str) -> bool:
         under_way = await self.state.load_in_flight(workspace)

@@ -274,7 +274,7 @@ class SimulatedFeed:
             found = StandingFound(Standing.UNKNOWN, LookupResult(Status.UNKNOWN, failure="timeout"))
         feeds.happened[f"looks: {found.standing}"] += 1
         feeds.happened["looks that are untrue"] += is_untrue
-        self.sender.looks[key].append(LookTaken(world.elapsed(), found.standing, is_untrue))
+        self.sender.looks[key].append(LookTaken(world.moment(), found.standing, is_untrue))
         return found
 
     def _standing(

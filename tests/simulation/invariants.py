@@ -21,6 +21,7 @@ from tests.simulation.process import Process
 from tests.simulation.world import START, Workspace, World, human
 
 __all__ = [
+    "OLDEST_PLAN_SECONDS",
     "Broken",
     "LookTaken",
     "Sender",
@@ -150,7 +151,7 @@ class Watch:
     ) -> None:
         """Raise `Broken` for a write that must never be made. *member* is as it was before it, None for a create."""
         policy = sender.policies[workspace.url]
-        await self._permit(sender, workspace, policy)
+        await self._permit(sender, workspace, policy, member)
         _check_together([each.change for each in await self.state.load_in_flight(policy.workspace)], member)
         if member is None:
             return
@@ -172,7 +173,11 @@ class Watch:
             await self._judge(sender, policy, links[member.id], member if not was_listed_past else None, linked)
             self._contest(sender, workspace, member)
 
-    async def _permit(self, sender: Sender, workspace: Workspace, policy: Policy) -> None:
+    async def planned_at(self, sender: Sender, workspace: Workspace, _policy: Policy, _member: Member | None) -> float:
+        """Return when what a write relies on was read."""
+        return sender.listed_at.get(workspace.url, self.world.elapsed())
+
+    async def _permit(self, sender: Sender, workspace: Workspace, policy: Policy, member: Member | None) -> None:
         """Check what every write needs: the lease, a known target, a plan that is not too old, no pause."""
         now = self.world.elapsed()
         lease = await self.state.load_lease(policy.workspace)
@@ -180,7 +185,7 @@ class Watch:
             raise Broken("a process without its lease wrote")
         if not self.is_right(policy.workspace, workspace.url):
             raise Broken("a workspace was written to under a key that is not known to be its own")
-        if now - sender.listed_at.get(workspace.url, now) > OLDEST_PLAN_SECONDS:
+        if now - await self.planned_at(sender, workspace, policy, member) > OLDEST_PLAN_SECONDS:
             raise Broken("a plan was applied that is too old")
         pause = await self.state.load_pause(policy.workspace)
         if pause is not None and not sender.is_undo:
@@ -247,7 +252,8 @@ class Watch:
         since = sender.began_reading(connector, now)
 
         # Who has another id now is known by the address alone, and not at all where an answer left them out.
-        is_sure = not self.world.lies and not self.world.short_rate
+        has_omitted = self.world.last_omission >= since
+        is_sure = not self.world.lies and not self.world.short_rate and not has_omitted
 
         # A lookup shows groups alone. If an answer omitted a person with a group, and the lookup shows none, it is
         # not known whether they have been assigned individually since.

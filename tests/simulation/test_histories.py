@@ -14,7 +14,7 @@ FOUND = (
     80285, 82450, 82864, 82957, 86548, 89211, 94235, 97941,
 )  # fmt: skip
 """Histories in which longer runs found a fault of the agent or of the simulation, one change at a time."""
-FOUND_WITH_FEED = (89, 237, 248, 340, 2654, 14034)
+FOUND_WITH_FEED = (89, 237, 248, 340, 2654, 5176, 6222, 7202, 14034, 16683)
 """The same of histories with change feeds."""
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from connectors.base import (
     CheckName,
@@ -45,6 +45,23 @@ LIE_SECONDS = 240.0
 def human(person_id: str) -> str:
     """Return who a person is, whatever ids they had: a human that is created again gets `p7~2` after `p7`."""
     return person_id.partition("~")[0]
+
+
+class Moment(float):
+    """A moment in virtual time, in seconds. *changes* is how many changes of people had been made by then.
+
+    Time stands still while much happens, so the order of changes and reads is not known by the seconds alone.
+    """
+
+    def __new__(cls, seconds: float, changes: int) -> Self:
+        made = super().__new__(cls, seconds)
+        made.changes = changes
+        return made
+
+    changes: int
+
+    def is_after(self, other: float) -> bool:
+        return self.changes > other.changes if isinstance(other, Moment) else self > other
 
 
 class _LaxMemberStore(MemberStore):
@@ -90,7 +107,8 @@ class World:
       *last_omission*: when an answer last left out a person or a group of theirs. *lies*: groups that a source shows
       empty, with when it stops. *strangers*: the people of another tenant that a connector reads instead of its own.
       *is_blind*: looking up a person shows nothing of their groups.
-    - *past* has what each human was, and since when. *on_move* gets a person before and after each change of them.
+    - *past* has what each human was, and since when; *changes* counts its entries. *on_move* gets a person before and
+      after each change of them.
     - *addresses* are those that people get; *read_seconds*: how long a read of a source takes after what it shows.
     - *in_flight*: how many changes of a workspace an agent sends at once. *order* draws in which order they arrive, a
       stream of its own. *found* is what broke where no one may have been left to report it.
@@ -98,7 +116,8 @@ class World:
 
     chance: random.Random
     people: dict[PersonKey, Person] = field(default_factory=dict)
-    past: dict[tuple[str, str], list[tuple[float, Person | None]]] = field(default_factory=lambda: defaultdict(list))
+    past: dict[tuple[str, str], list[tuple[Moment, Person | None]]] = field(default_factory=lambda: defaultdict(list))
+    changes: int = 0
     workspaces: dict[str, Workspace] = field(default_factory=dict)
     strangers: dict[str, list[Person]] = field(default_factory=dict)
     failing: set[str] = field(default_factory=set)
@@ -144,24 +163,28 @@ class World:
     def put(self, person: Person) -> None:
         before = self.people.get(person.key)
         self.people[person.key] = person
-        self.past[person.connector, human(person.id)].append((self.elapsed(), person))
+        self.past[person.connector, human(person.id)].append((self._change_moment(), person))
         self.on_move(before, person)
 
     def remove(self, key: PersonKey) -> None:
         before = self.people.pop(key)
         self.on_move(before, None)
-        self.past[key.connector, human(key.id)].append((self.elapsed(), None))
+        self.past[key.connector, human(key.id)].append((self._change_moment(), None))
+
+    def moment(self) -> Moment:
+        """Return this moment, after every change until now."""
+        return Moment(self.elapsed(), self.changes)
+
+    def _change_moment(self) -> Moment:
+        self.changes += 1
+        return self.moment()
 
     def was_always(self, key: PersonKey, since: float, holds: Any) -> bool:
-        """Return whether *holds* was true of the human behind *key* at any moment since *since*.
-
-        Time stands still while a source is read, so a read may have shown any of the changes of its first moment.
-        """
+        """Return whether *holds* was true of the human behind *key* at any moment since *since*."""
         known = self.past[key.connector, human(key.id)]
-        before = [person for at, person in known if at < since][-1:]
-        at_once = [person for at, person in known if at == since]
-        after = [person for at, person in known if at > since]
-        return bool(known) and all(person is not None and holds(person) for person in [*(at_once or before), *after])
+        before = [person for at, person in known if not at.is_after(since)][-1:]
+        after = [person for at, person in known if at.is_after(since)]
+        return bool(known) and all(person is not None and holds(person) for person in [*before, *after])
 
     def hire(self) -> None:
         connector = self.chance.choice(SOURCES).connector
@@ -319,7 +342,7 @@ class SimulatedConnector:
     async def read(self, source: Source, *, fresh: bool = False) -> Snapshot:
         await self.process.at("read")
         world = self.world
-        self.read_at.append(world.elapsed())
+        self.read_at.append(world.moment())
         if self.name in world.failing:
             raise IncompleteRead(f"{self.name} broke off.", "Run again.")
         snapshot = self._snapshot(source, is_short=not fresh and world.chance.random() < world.short_rate)
