@@ -89,9 +89,9 @@ def _require_visible(users: Sequence[User], description: str) -> None:
 def build_snapshot(app_data: AppData, source: Source, mapper: UserMapper) -> Snapshot:
     """Return the snapshot of *source*. The result does not depend on the order in which anything was read."""
     memberships = group_memberships({group: members.people for group, members in app_data.counted.items()})
-    settled = dict(_listed_people(app_data, memberships, mapper)) | dict(
-        _people_only_in_groups(app_data, memberships, mapper)
-    )
+    members = _users_by_id(app_data.counted)
+    settled = dict(_listed_people(app_data, members, memberships, mapper))
+    settled.update(_people_only_in_groups(app_data, members, memberships, mapper))
     unidentified_users = [
         *app_data.unidentified,
         *(user for each in app_data.counted.values() for user in each.unidentified),
@@ -113,9 +113,8 @@ def _users_by_id(counted: Mapping[AppGroup, GroupMembers]) -> dict[str, User]:
 
 
 def _listed_people(
-    app_data: AppData, memberships: Mapping[str, tuple[str, ...]], mapper: UserMapper
+    app_data: AppData, members: Mapping[str, User], memberships: Mapping[str, tuple[str, ...]], mapper: UserMapper
 ) -> Iterator[tuple[str, Person]]:
-    members = _users_by_id(app_data.counted)
     counted = frozenset(group.id for group in app_data.counted)
     for key, row in app_data.people.items():
         assignment = _assignment(row, memberships.get(key, ()), counted, app_data.assigned_group_ids)
@@ -136,9 +135,9 @@ def _assignment(
 
 
 def _people_only_in_groups(
-    app_data: AppData, memberships: Mapping[str, tuple[str, ...]], mapper: UserMapper
+    app_data: AppData, members: Mapping[str, User], memberships: Mapping[str, tuple[str, ...]], mapper: UserMapper
 ) -> Iterator[tuple[str, Person]]:
-    for key, user in _users_by_id(app_data.counted).items():
+    for key, user in members.items():
         if key not in app_data.people:
             yield key, mapper.person_from_user(user, Assignment(memberships[key], pending=True))
 
@@ -148,8 +147,9 @@ def _moving_assignment_notes(
 ) -> Iterator[ReadNote]:
     """Yield a note for each person that Okta is moving: the list has them, their groups do not."""
     names = {group.id: group.name for group in app_data.counted}
-    for key, person in sorted(settled.items()):
-        if key in memberships or person.individual:
+    for key in sorted(settled.keys() - memberships.keys()):
+        person = settled[key]
+        if person.individual:
             continue
         who = person.email or key
         if person.groups:
