@@ -6,25 +6,26 @@ With `--record` it writes into `seeds.json` which history finds each broken agen
 from __future__ import annotations
 
 import json
-import os
+import logging
+import multiprocessing
 import re
-import subprocess
 import sys
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from multiprocessing.connection import Connection
 from pathlib import Path
+from types import CodeType, ModuleType
 
-from tests.copied_source import copy_source
-
-__all__ = ["MUTANTS", "RUNS", "Mutant", "findings", "misplaced_edits", "recorded"]
+__all__ = ["MUTANTS", "SEARCHED", "Mutant", "findings", "misplaced_edits", "recorded"]
 
 REPOSITORY = Path(__file__).parent.parent.parent
-PARTS = ("agent", "connectors", "sandbox", "tests")
 SEEDS = Path(__file__).with_name("seeds.json")
 RUNS = 1000
-"""Among so many histories, from seed 1, must be one that finds a broken agent."""
+SEARCHED = range(1, RUNS + 1)
+"""Among these histories must be one that finds a broken agent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -569,46 +570,87 @@ def misplaced_edits() -> list[str]:
     ]
 
 
-def _broken(mutant: Mutant, folder: Path) -> None:
-    for part in PARTS:
-        # With its bytecode: only what is edited is compiled again.
-        copy_source(REPOSITORY / part, folder / part, with_bytecode=True)
-    for file, old, new in mutant.edits:
-        path = folder / file
-        text = path.read_text("utf-8")
-        assert text.count(old) == 1, f"{mutant.name}: {file} does not hold once: {old}"
-        path.write_text(text.replace(old, new), "utf-8")
+class _Edited(SourceFileLoader):
+    """Loads a module of ours with the edits of a mutant, and leaves no bytecode of it."""
+
+    def __init__(self, name: str, path: str, mutant: Mutant) -> None:
+        super().__init__(name, path)
+        self._mutant = mutant
+
+    def get_code(self, fullname: str) -> CodeType | None:  # noqa: ARG002  (what is loaded is in the path)
+        text = Path(self.path).read_text("utf-8")
+        for file, old, new in self._mutant.edits:
+            if self.path == str(REPOSITORY / file):
+                assert text.count(old) == 1, f"{self._mutant.name}: {file} does not hold once: {old}"
+                text = text.replace(old, new)
+        code = compile(text, self.path, "exec", dont_inherit=True)
+        assert isinstance(code, CodeType)
+        return code
 
 
-def findings(mutant: Mutant, runs: int, *options: str) -> Counter[str]:
-    """Run the simulation on *mutant*; return what it found, without names, and how often (of the first 50 at most)."""
-    return Counter(found for _, found in _found(mutant, runs, *options))
+class _Finder(MetaPathFinder):
+    def __init__(self, mutant: Mutant) -> None:
+        self._mutant = mutant
+        self._files = {str(REPOSITORY / file) for file, _, _ in mutant.edits}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is None or spec.origin not in self._files:
+            return None
+        spec.loader = _Edited(fullname, spec.origin, self._mutant)
+        self._files.remove(spec.origin)
+        return spec
+
+    def check_loaded(self) -> None:
+        """Raise if an edit is in a file that no history uses."""
+        assert not self._files, f"{self._mutant.name}: not loaded: {sorted(self._files)}"
 
 
-def _found(mutant: Mutant, runs: int, *options: str) -> list[tuple[int, str]]:
+def findings(mutant: Mutant, seeds: Sequence[int], until: str | None = None) -> Counter[str]:
+    """Live through histories of *mutant*; return what they found, without names, and how often.
+
+    The first that finds *until* is the last.
+    """
+    return Counter(found for _, found in _found(mutant, seeds, until))
+
+
+def _found(mutant: Mutant, seeds: Sequence[int], until: str | None = None) -> list[tuple[int, str]]:
     """Return the seeds of histories that break, each with what broke."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        _broken(mutant, folder)
-        feed = ["--feed"] if mutant.has_feed else []
-        command = [
-            sys.executable,
-            "-m",
-            "tests.simulation.run",
-            "--runs",
-            str(runs),
-            "--processes",
-            "1",
-            "--in-flight",
-            str(mutant.in_flight),
-            *feed,
-            *options,
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.simulation.libraries"])
+    results, result = context.Pipe(duplex=False)
+    process = context.Process(target=_search, args=(mutant, seeds, until, result))
+    process.start()
+    result.close()
+    try:
+        found: list[tuple[int, str]] = results.recv()
+    finally:
+        process.join()
+    return found
+
+
+def _search(mutant: Mutant, seeds: Sequence[int], until: str | None, result: Connection) -> None:
+    """Break the agent in this process, which has not imported it, and send what the histories of *seeds* find."""
+    loaded = [name for name in sys.modules if name.partition(".")[0] in {"agent", "connectors", "sandbox"}]
+    assert not loaded, f"imported before it could be broken: {loaded}"
+    finder = _Finder(mutant)
+    sys.meta_path.insert(0, finder)
+    import structlog
+
+    from tests.simulation.run import survive
+
+    finder.check_loaded()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    found = []
+    for seed in seeds:
+        found += [
+            (seed, _finding(line)) for line in survive((seed,), has_feed=mutant.has_feed, in_flight=mutant.in_flight)[1]
         ]
-        environment = os.environ | {"PYTHONPATH": name}
-        ran = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert " from seed " in ran.stdout, ran.stderr[-2000:]
-    lines = [line for line in ran.stdout.splitlines() if line.startswith("seed ")]
-    return [(int(line.split()[1].rstrip(":")), _finding(line)) for line in lines]
+        if until is not None and any(until in words for _, words in found):
+            break
+    result.send(found)
 
 
 def recorded() -> dict[str, int]:
@@ -621,7 +663,7 @@ def _record() -> Iterator[str]:
     """Look for each mutant from seed 1, and keep where it was found."""
     seeds = {}
     for mutant in MUTANTS:
-        found = [seed for seed, words in _found(mutant, RUNS, "--until", mutant.caught) if mutant.caught in words]
+        found = [seed for seed, words in _found(mutant, SEARCHED, mutant.caught) if mutant.caught in words]
         if found:
             seeds[mutant.name] = found[0]
         yield f"{mutant.name}: {found[0] if found else f'not found in {RUNS:,} histories'}"
@@ -639,7 +681,7 @@ def main(arguments: list[str]) -> Iterator[str]:
         return
     for mutant in MUTANTS:
         if not arguments or any(word in mutant.name for word in arguments):
-            found = findings(mutant, 400)
+            found = findings(mutant, range(1, 401))
             yield f"{mutant.name}: {sum(found.values())} of 400; {found.most_common(4)}"
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from tests.simulation.mutants import MUTANTS, RUNS, Mutant, findings, misplaced_edits, recorded
+from tests.simulation.mutants import MUTANTS, SEARCHED, Mutant, findings, misplaced_edits, recorded
 
 
 def test_every_broken_agent_can_be_made() -> None:
@@ -19,10 +19,9 @@ def test_every_broken_agent_can_be_made() -> None:
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_broken_agent_is_found_out(mutant: Mutant) -> None:
     # The history that found it before is one of those that may, and is tried first: searching takes minutes.
-    seed = recorded().get(mutant.name, 0)
-    until = ("--until", mutant.caught)
-    found = findings(mutant, 1, "--seed", str(seed), *until) if 1 <= seed <= RUNS else Counter[str]()
+    seed = recorded().get(mutant.name)
+    found = findings(mutant, [seed]) if seed is not None and seed in SEARCHED else Counter[str]()
     if not any(mutant.caught in each for each in found):
-        found = findings(mutant, RUNS, *until)
+        found = findings(mutant, SEARCHED, mutant.caught)
 
     assert any(mutant.caught in each for each in found), found
