@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import signal
+import subprocess
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -23,7 +25,7 @@ from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests import postgres
-from tests.e2e.agent_process import LONGEST_SECONDS, Agent
+from tests.e2e.agent_process import LONGEST_SECONDS, REPOSITORY, Agent, AgentProcess
 from tests.e2e.daemon_process import OPERATOR, Serving, access, configured, serving
 from tests.e2e.tcp_proxy import Proxy, Trap, proxied
 
@@ -42,6 +44,25 @@ def wait_until(holds: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
+@dataclass(frozen=True)
+class StartedBy(Agent):
+    """An agent that Python starts with *words*, in *folder*."""
+
+    words: tuple[str, ...] = ()
+    folder: Path = REPOSITORY
+
+    def start(
+        self,
+        *arguments: str,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
+        variables: Mapping[str, str] | None = None,
+    ) -> AgentProcess:
+        command = [sys.executable, *self.words, "--config", str(self.config), *arguments]
+        environment = self.environment | dict(variables or {})
+        return subprocess.Popen(command, stdout=stdout, stderr=stderr, cwd=self.folder, env=environment)
+
+
 @dataclass
 class Pair:
     """Two workspaces on one schedule that is due when a test starts it. *url* leads to the database without a proxy."""
@@ -51,6 +72,7 @@ class Pair:
     name: str
     proxies: Sequence[Proxy]
     agents: Sequence[Agent]
+    stack: ExitStack
     replicas: list[Serving] = field(default_factory=list)
     known: set[str] = field(default_factory=set)
     """Runs from before the test."""
@@ -146,6 +168,36 @@ class Pair:
             trust_env=False,
         )
 
+    def kill(self, number: int) -> None:
+        self.replicas[number].process.send_signal(signal.SIGKILL)
+        self.replicas[number].process.wait(LONGEST_SECONDS)
+
+    def start_again(self, number: int) -> None:
+        self.replicas[number] = self.stack.enter_context(serving(self.agents[number]))
+
+    @contextmanager
+    def joined_by(self, *words: str, folder: Path = REPOSITORY) -> Iterator[int]:
+        """Start another replica with *words*, and yield its number."""
+        with serving(StartedBy(self.agents[0].config, words=words, folder=folder)) as replica:
+            number = len(self.replicas)
+            self.replicas.append(replica)
+            try:
+                yield number
+            finally:
+                self.replicas.remove(replica)
+
+    @contextmanager
+    def suspended(self, *numbers: int) -> Iterator[None]:
+        """Suspend replicas that work on nothing."""
+        processes = [self.replicas[number].process for number in numbers]
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in processes:
+                process.send_signal(signal.SIGCONT)
+
     def suspend_at(self, statement: str, *, is_committed: bool) -> int:
         """Suspend the replica that first commits *statement*, and return its number once it is."""
         traps = []
@@ -190,8 +242,8 @@ def _drain(replica: Serving) -> None:
 
 
 @contextmanager
-def made_pair(folder: Path, **more: object) -> Iterator[Pair]:
-    """Yield two replicas that have run their first tick."""
+def made_pair(folder: Path, **login: object) -> Iterator[Pair]:
+    """Yield two replicas; *login* is added to `server:` in their configuration."""
     with ExitStack() as stack:
         server = stack.enter_context(postgres.serve())
         url = make_url(postgres.new_database(server.url))
@@ -202,13 +254,13 @@ def made_pair(folder: Path, **more: object) -> Iterator[Pair]:
             place = folder / str(number)
             place.mkdir()
             through = url.set(port=proxy.port).render_as_string(hide_password=False)
-            agent = configured(sandbox, place, {"every": "1h"}, state={"url": through}, server=access(), **more)
+            agent = configured(sandbox, place, {"every": "1h"}, state={"url": through}, server=access() | login)
             document = yaml.safe_load(agent.config.read_text("utf-8"))
             document["workspaces"] = {name: document["workspaces"][name] for name in (LATAM, EUROPE)}
             document["limits"] = {"fleet_deactivations_percent": 100}
             agent.config.write_text(yaml.safe_dump(document), "utf-8")
             agents.append(agent)
-        pair = Pair(server, sandbox, str(url.database), proxies, agents)
+        pair = Pair(server, sandbox, str(url.database), proxies, agents, stack)
         for agent in agents:
             pair.replicas.append(stack.enter_context(serving(agent)))
         try:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from subprocess import DEVNULL, PIPE
 
 import httpx
 import pytest
@@ -17,22 +13,10 @@ from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e import browser
 from tests.e2e.daemon_process import Serving, configured, serving
+from tests.e2e.oidc_provider import oidc_provider
 
 pytestmark = pytest.mark.traced
 
-GROUPS = {"ana": ["Identity team", "Everybody"], "leo": ["Auditors"], "eve": ["Everybody"], "odd": None}
-PROVIDER = """
-import json, sys, threading
-from oidc_provider_mock import User, run_server_in_thread
-groups = json.loads(sys.argv[1])
-users = [
-    User(sub=sub, claims={"email": f"{sub}@acme.com", "email_verified": sub == "ana", "groups": groups[sub]})
-    for sub in groups
-]
-with run_server_in_thread(user_claims=users, require_nonce=True) as server:
-    print(server.server_port, flush=True)
-    sys.stdin.read()
-"""
 ROLES = {"Identity team": "operate", "Auditors": "read"}
 LOGIN = "Log in with your company's account"
 
@@ -45,12 +29,8 @@ def sandbox() -> Iterator[Sandbox]:
 
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[str]:
-    """A provider in its own process, which ends with its input."""
-    command = [sys.executable, "-W", "ignore", "-c", PROVIDER, json.dumps(GROUPS)]
-    with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        yield f"http://localhost:{process.stdout.readline().strip()}"
-        process.communicate("")
+    with oidc_provider() as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+import html
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
+import httpx
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import func, literal_column, select, text
 
-from agent.store.tables import jobs, request_permits
+from agent.store.migrate import HEAD
+from agent.store.tables import jobs, request_permits, runs
+from tests.copied_source import copy_source
+from tests.e2e.agent_process import LONGEST_SECONDS, REPOSITORY
+from tests.e2e.company import leavers
+from tests.e2e.daemon_process import OPERATOR
 from tests.e2e.ended_process import Ended
+from tests.e2e.oidc_provider import oidc_provider
 from tests.e2e.replica_pair import LATAM, VOID_AFTER, Pair, made_pair, wait_until
+from tests.e2e.tcp_proxy import proxied
 from tests.pgbouncer import pooled
 from tests.postgres import free_port
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with made_pair(tmp_path_factory.mktemp("pair")) as pair:
-        yield pair
+    with oidc_provider() as issuer:
+        oidc = {"issuer": issuer, "client_id": "pigment-sync", "client_secret": "a-secret-of-the-client"}
+        oidc["roles"] = {"Identity team": "operate"}  # type: ignore[assignment]  # the one that is no text
+        with made_pair(tmp_path_factory.mktemp("pair"), oidc=oidc) as pair:
+            yield pair
 
 
 @pytest.fixture
@@ -177,3 +191,139 @@ def test_replicas_share_ticks_requests_and_budget_through_a_pooler(pair: Pair) -
             assert holders == 2
             for proxy in pair.proxies:
                 proxy.redirect(pair.server.port)
+
+
+def browser_at(port: int) -> httpx.Client:
+    """Return a browser that makes a connection for each request, as a load balancer may."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=LONGEST_SECONDS, trust_env=False)
+
+
+def fields_of(page: str) -> dict[str, str]:
+    """Return the fields of the form that approves a run, as a browser sends them."""
+    form = re.search(r'<form method="post" action="/runs/[^"]+/approval".*?</form>', page, re.DOTALL)
+    assert form, page
+    found = {}
+    for tag in re.findall("<input[^>]*>", form[0]):
+        said = dict(re.findall(r'(\w+)="([^"]*)"', tag))
+        if said.get("type") != "checkbox" or " checked" in tag:
+            found[said["name"]] = html.unescape(said.get("value", "on"))
+    return found
+
+
+def test_page_goes_on_at_the_other_replica_when_one_is_killed(pair: Pair) -> None:
+    """The browsers know one address, and what is behind it changes."""
+    departed = leavers(pair.sandbox, 6)
+    with (
+        proxied("127.0.0.1", pair.replicas[0].port) as front,
+        browser_at(front.port) as operator,
+        browser_at(front.port) as visitor,
+    ):
+        assert operator.post("/login", data={"token": OPERATOR}).status_code == 303
+        begun = visitor.get("/login/oidc")
+        held = pair.ask(0)
+        assert held["status"] == "held"
+        pair.kill(0)
+        front.redirect(pair.replicas[1].port)
+
+        fields = fields_of(operator.get(f"/runs/{held['id']}").text)
+        fields |= {"reason": "they left"} | {name: str(len(departed)) for name in fields if "number" in name}
+        approved = operator.post(f"/runs/{held['id']}/approval", data=fields)
+        assert approved.status_code == 303, approved.text
+        wait_until(lambda: not any(pair.is_active(each.email.lower()) for each in departed))
+        agreed = visitor.post(begun.headers["location"], data={"sub": "ana"})
+        back = visitor.get(agreed.headers["location"])
+        shown = visitor.get("/").text
+        cookies = dict(operator.cookies)
+        left = operator.post("/logout", data={"csrf": fields["csrf"]})
+
+        pair.start_again(0)
+        front.redirect(pair.replicas[0].port)
+        again = visitor.get("/").text
+        operator.cookies.update(cookies)
+        refused = operator.get("/")
+
+    assert back.status_code == 200
+    assert "ana@acme.com" in shown
+    assert "ana@acme.com" in again
+    assert left.headers["location"] == refused.headers["location"] == "/login"
+    assert pair.ended("page")[LATAM, "done"] == 1
+    pair.expect_all_at_work()
+
+
+def test_replicas_whose_clocks_are_two_hours_apart_keep_ticks_leases_and_sessions(pair: Pair) -> None:
+    wrong = ("-m", "tests.e2e.wrong_clock")
+    with pair.joined_by(*wrong, "-3600") as behind, pair.joined_by(*wrong, "3600") as ahead, pair.suspended(0, 1):
+        # One tick takes longer than a lease lasts without renewal.
+        long = pair.hire(18)
+        pair.slow_down(1)
+        pair.start_tick()
+        pair.wait_for_tick(long)
+        expect_one_tick(pair, long, is_interrupted=False)
+        times = pair.rows(select(runs.c.id, runs.c.started_at, runs.c.finished_at))
+        ((now,),) = pair.rows(select(func.extract("epoch", func.clock_timestamp()) * 1_000_000))
+        assert all(0 <= now - at < 1_800_000_000 for run, *both in times if run not in pair.known for at in both)
+        with browser_at(pair.replicas[behind].port) as one, browser_at(pair.replicas[ahead].port) as other:
+            assert one.post("/login", data={"token": OPERATOR}).status_code == 303
+            other.cookies = one.cookies
+            assert other.get("/").status_code == 200
+
+        pair.known = {run for run, *_ in times}
+        pair.sandbox.workspace(LATAM).write_log.clear()
+        people = pair.hire(4)
+        pair.start_tick()
+        wait_until(lambda: any(map(pair.is_active, people)))
+        working = pair.worker()
+        pair.kill(working)
+        _, renewed_at = pair.lease()
+        pair.replicas[behind + ahead - working].until("job.taken_over")
+        since, _ = pair.lease()
+        pair.wait_for_tick(people)
+        for number in (behind, ahead):
+            assert "clock.differs" in {line.get("event") for line in pair.replicas[number].seen}
+
+    assert since - renewed_at >= VOID_AFTER
+    expect_one_tick(pair, people, is_interrupted=True)
+    pair.expect_all_at_work()
+
+
+def release_before(folder: Path) -> Path:
+    """Copy this release without its newest migration, and without what that is for."""
+    for part in ("agent", "connectors"):
+        copy_source(REPOSITORY / part, folder / part, with_bytecode=True)
+    migrate = folder / "agent" / "store" / "migrate.py"
+    source = migrate.read_text("utf-8")
+    before = re.findall(r'"(\d{4})"', source.partition("KNOWN_REVISIONS")[2])[-1]
+    source = source.replace(f'HEAD = "{HEAD}"', f'HEAD = "{before}"').replace(f'        "{before}",\n', "")
+    migrate.write_text(source, "utf-8")
+    (newest,) = (folder / "agent" / "store" / "migrations" / "versions").glob(f"{HEAD}_*.py")
+    newest.unlink()
+    state = folder / "agent" / "store" / "state.py"
+    source = state.read_text("utf-8")
+    # Schema 0023.
+    assert source.count("            if run.is_over_everyone:\n") == 1
+    state.write_text(source.replace("            if run.is_over_everyone:\n", "            if False:\n"), "utf-8")
+    return folder
+
+
+def test_release_before_works_on_one_database_with_this_one(pair: Pair, tmp_path: Path) -> None:
+    with pair.joined_by("-m", "agent", folder=release_before(tmp_path)) as older:
+        assert pair.rows(select(literal_column("version_num")).select_from(text("alembic_version"))) == [(HEAD,)]
+        with pair.suspended(0, 1):
+            people = pair.hire(2)
+            pair.start_tick()
+            pair.wait_for_tick(people)
+            expect_one_tick(pair, people, is_interrupted=False)
+
+            pair.known |= {run for (run,) in pair.rows(select(runs.c.id))}
+            pair.sandbox.workspace(LATAM).write_log.clear()
+            people = pair.hire(4)
+            pair.slow_down(1)
+            pair.start_tick()
+            wait_until(lambda: any(map(pair.is_active, people)))
+            assert pair.worker() == older
+        pair.kill(older)
+        pair.wait_for_tick(people)
+
+    expect_one_tick(pair, people, is_interrupted=True)
+    pair.expect_all_at_work()
