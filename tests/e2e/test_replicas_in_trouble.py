@@ -32,7 +32,7 @@ from tests.postgres import free_port
 def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
     with oidc_provider() as issuer:
         oidc = {"issuer": issuer, "client_id": "pigment-sync", "client_secret": "a-secret-of-the-client"}
-        oidc["roles"] = {"Identity team": "operate"}  # type: ignore[assignment]  # the one that is no text
+        oidc["roles"] = {"Identity team": "operate"}  # type: ignore[assignment]  # it is a mapping
         with made_pair(tmp_path_factory.mktemp("pair"), oidc=oidc) as pair:
             yield pair
 
