@@ -102,12 +102,17 @@ class WebContext:
         """Return a run, with its document once it has ended. Raises `NotFound`, `StateError`."""
         # Another daemon may have accepted it a moment ago.
         ongoing = next((each for each in await self.daemon.load_active_runs() if each.run_id == run_id), None)
-        if ongoing is not None:
+        if ongoing is not None and not await self._has_ended(run_id):
             return ongoing
         run = await self.daemon.state.load_run(run_id)
         if run is None:
             raise NotFound("There is no run with this id.", "Take the id from the list of a workspace's runs.")
         return run
+
+    async def _has_ended(self, run_id: str) -> bool:
+        """Return whether the journal has the end of a run. Its tick may go on with other workspaces."""
+        found = await self.daemon.state.load_runs(ids=[run_id], limit=1)
+        return bool(found) and found[0].finished_at is not None
 
     async def find_approval_blocker(self, run: Run) -> str:
         """Return why the plan of *run* can't be approved now; empty when it can."""

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from prometheus_client import CollectorRegistry
 
-from agent.daemon.interface import ManualRunRequest, WorkspaceStatus
+from agent.daemon.interface import ActiveRun, ManualRunRequest, WorkspaceStatus
 from agent.metrics import Metrics
 from agent.model.approval import Approval, ApprovalPolicy
-from agent.model.run import RunStatus
+from agent.model.run import RunStatus, Trigger
 from agent.report.document import encode_plan, plan_digest
 from agent.settings.server import ServerSettings
 from agent.settings.token import Role, hashed_token
@@ -22,7 +22,7 @@ from agent.web.app import application
 from connectors.secret import Secret
 from tests.golden.samples import a_guard, a_guarded_leaver, a_plan
 from tests.integration.test_health import FakeDaemonApi
-from tests.state_samples import a_run
+from tests.state_samples import NOW, a_run
 
 TOKENS = {"ann": Role.OPERATE, "bea": Role.OPERATE, "rea": Role.READ}
 HOLD = a_guarded_leaver(1)
@@ -65,7 +65,7 @@ class ApprovalDaemon(FakeDaemonApi):
 async def daemon() -> ApprovalDaemon:
     daemon = ApprovalDaemon()
     document = encode_plan(HELD)
-    run = replace(a_run("held"), status=RunStatus.HELD, digest=plan_digest(HELD), document=document)
+    run = replace(a_run("held"), status=RunStatus.HELD, finished_at=NOW, digest=plan_digest(HELD), document=document)
     await daemon.state.record_run(run)
     return daemon
 
@@ -84,6 +84,30 @@ async def post(client: httpx.AsyncClient, by: str, **body: object) -> tuple[int,
     headers = {"Authorization": f"Bearer token-of-{by}"}
     answer = await client.post("/api/v1/runs/held/approval", json=body, headers=headers)
     return answer.status_code, answer.json()
+
+
+def ongoing(run_id: str) -> ActiveRun:
+    return ActiveRun(run_id, "latam", Trigger.SCHEDULE, False, "", NOW, step="Plan")
+
+
+async def test_run_that_has_ended_is_shown_so_while_its_tick_goes_on(
+    client: httpx.AsyncClient, daemon: ApprovalDaemon
+) -> None:
+    lease = await daemon.state.take_lease("latam", "one")
+    await daemon.state.begin_run(a_run("begun"), lease)
+    daemon.active_runs = (ongoing("held"), ongoing("begun"), ongoing("waits"))
+    headers = {"Authorization": "Bearer token-of-rea"}
+    listed = (await client.get("/api/v1/runs", headers=headers)).json()["runs"]
+    shown = {
+        key: (await client.get(f"/api/v1/runs/{key}", headers=headers)).json() for key in ("held", "begun", "waits")
+    }
+
+    ended = {each["id"]: each["finished_at"] for each in listed}
+    assert ended["held"] is not None
+    assert {key: each["finished_at"] for key, each in shown.items()} == {**ended, "waits": None}
+    assert shown["held"]["plan"]["holds"]
+    assert shown["held"]["digest"] == plan_digest(HELD)
+    assert shown["begun"]["progress"]["step"] == "Plan"
 
 
 async def test_answer_says_which_guards_need_a_second_person(client: httpx.AsyncClient, daemon: ApprovalDaemon) -> None:
