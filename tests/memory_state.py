@@ -25,6 +25,7 @@ from agent.model import (
     UndoneChange,
 )
 from agent.model.approval import Approval
+from agent.model.codes import GuardCode
 from agent.model.daemon import DaemonRecord
 from agent.model.email import normalize
 from agent.model.feed import ANYONE, Announcement, FeedCursor, FeedLag, NamedPerson, WantedRun
@@ -390,6 +391,14 @@ class MemoryState:
         }
         return {code: frozenset(each for each in found if each is not None) for code, found in subjects.items()}
 
+    async def load_recent_deactivations(
+        self, workspaces: Sequence[str], since: datetime
+    ) -> Mapping[str, frozenset[str]]:
+        found = {
+            name: (await self.load_recent_changes(name, since))[GuardCode.MAX_DEACTIVATIONS] for name in workspaces
+        }
+        return {name: frozenset(map(str, ids)) for name, ids in found.items()}
+
     async def load_contested_members(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
         moved = []
         for record in sorted(self._of(workspace), key=lambda each: (each.sent_at, each.seq)):
@@ -411,6 +420,9 @@ class MemoryState:
     async def count_guarded(self, workspace: str) -> int:
         known = [run for run in self.journal.values() if run.workspace == workspace and run.guarded is not None]
         return max(known, key=lambda run: run.started_at).guarded or 0 if known else 0
+
+    async def count_all_guarded(self, workspaces: Sequence[str]) -> int:
+        return sum([await self.count_guarded(name) for name in workspaces])
 
     async def begin_run(self, run: Run, lease: Lease, claim: Lease | None = None) -> tuple[str, ...]:
         self._check(lease)

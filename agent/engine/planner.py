@@ -34,7 +34,6 @@ from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards
 from agent.guard.results import GuardHistory
 from agent.guard.target import compare_targets
 from agent.model import Inputs, Listing, Memory, Plan, Policy, Unplanned
-from agent.model.codes import GuardCode
 from agent.model.probe import canary_ids
 from agent.model.run import Pause
 from agent.model.verification import VerificationKind
@@ -272,16 +271,14 @@ async def apply_fleet_limit(
         return list(decisions)
     here = {plan.workspace for plan in plans}
     since = clock.now() - RECENT_WINDOW
-    recent = {
-        name: (await state.load_recent_changes(name, since))[GuardCode.MAX_DEACTIVATIONS]
-        | (pending or {}).get(name, frozenset())
-        for name in fleet_limit.workspaces
-    }
-    others = [await state.count_guarded(name) for name in fleet_limit.workspaces if name not in here]
+    # All workspaces at once: one after another, each tick of many would cost as much as all of them.
+    made = await state.load_recent_deactivations(fleet_limit.workspaces, since)
+    recent = {name: found | (pending or {}).get(name, frozenset()) for name, found in made.items()}
+    others = await state.count_all_guarded([name for name in fleet_limit.workspaces if name not in here])
     fleet = FleetContext(
         workspaces=len(fleet_limit.workspaces),
         percent=fleet_limit.percent,
-        others=sum(others),
+        others=others,
         recent=recent,
         finished=await load_planned_deactivations(state, fleet_limit.finished_runs),
     )

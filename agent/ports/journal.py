@@ -131,6 +131,12 @@ class Journal(Protocol):
         """Return for each counting guard who was changed since *since*, including changes with an unknown outcome."""
         ...
 
+    async def load_recent_deactivations(
+        self, workspaces: Sequence[str], since: datetime
+    ) -> Mapping[str, frozenset[str]]:
+        """Return who `load_recent_changes` counts as deactivated, for each of *workspaces*."""
+        ...
+
     async def load_contested_members(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
         """Map a SCIM id to the times of its deactivations since *since*: `agent.model.run.contested_members`."""
         ...

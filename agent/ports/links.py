@@ -64,6 +64,10 @@ class Links(Protocol):
         """Return the number of active linked members after the last complete run, 0 before the first one."""
         ...
 
+    async def count_all_guarded(self, workspaces: Sequence[str]) -> int:
+        """Return the sum of `count_guarded` of *workspaces*."""
+        ...
+
     async def record_create_checks(self, lease: Lease, looked_for: Sequence[UnconfirmedCreate]) -> None:
         """Record what a complete listing showed for each unconfirmed create: its member, or *scim_id* None."""
         ...

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, column, func, insert, or_, select, update, values
 
 from agent.model.provenance import Provenance
 from agent.model.run import ChangeRecord, Run, RunCounts, RunOutcome, RunStatus, Trigger
@@ -14,10 +14,12 @@ from agent.report.hold_age import has_plan
 from agent.store.change_journal import insert_if_absent, record_answers
 from agent.store.codec import compress, decompress, from_micros, to_micros
 from agent.store.tables import runs
+from agent.store.text import EscapedText
 
 __all__ = [
     "begin_run",
     "close_run_without_lease",
+    "count_all_guarded",
     "count_guarded",
     "end_run",
     "insert_run",
@@ -120,6 +122,16 @@ def count_guarded(connection: Connection, workspace: str) -> int:
     """Return how many members the last complete run of the workspace guarded, 0 without one."""
     known = select(runs.c.guarded).where(and_(runs.c.workspace == workspace, runs.c.guarded.is_not(None)))
     return connection.execute(known.order_by(runs.c.started_at.desc()).limit(1)).scalar() or 0
+
+
+def count_all_guarded(connection: Connection, workspaces: Sequence[str]) -> int:
+    """Return the sum of `count_guarded` of *workspaces*, with one query: each reads one row by its index."""
+    if not workspaces:
+        return 0
+    wanted = values(column("workspace", EscapedText), name="wanted").data([(name,) for name in workspaces]).cte()
+    known = and_(runs.c.workspace == wanted.c.workspace, runs.c.guarded.is_not(None))
+    newest = select(runs.c.guarded).where(known).order_by(runs.c.started_at.desc()).limit(1).scalar_subquery()
+    return connection.execute(select(func.sum(newest)).select_from(wanted)).scalar() or 0
 
 
 def load_runs(

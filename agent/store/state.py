@@ -318,6 +318,15 @@ class SqlState:
             )
         )
 
+    async def load_recent_deactivations(
+        self, workspaces: Sequence[str], since: datetime
+    ) -> Mapping[str, frozenset[str]]:
+        return await self._retry(
+            lambda: self._read_transaction(
+                lambda connection: change_journal.load_recent_deactivations(connection, workspaces, since)
+            )
+        )
+
     async def load_contested_members(self, workspace: str, since: datetime) -> Mapping[str, tuple[datetime, ...]]:
         return await self._retry(
             lambda: self._read_transaction(
@@ -385,6 +394,11 @@ class SqlState:
     async def count_guarded(self, workspace: str) -> int:
         return await self._retry(
             lambda: self._read_transaction(lambda connection: run_journal.count_guarded(connection, workspace))
+        )
+
+    async def count_all_guarded(self, workspaces: Sequence[str]) -> int:
+        return await self._retry(
+            lambda: self._read_transaction(lambda connection: run_journal.count_all_guarded(connection, workspaces))
         )
 
     async def begin_run(self, run: Run, lease: Lease, claim: Lease | None = None) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from agent.model import KnownTarget
 from agent.store.codec import from_micros, to_micros
 from agent.store.tables import targets
 
-__all__ = ["load_fingerprint", "load_keys_of_same_target", "load_targets", "record_targets"]
+__all__ = ["load_fingerprint", "load_fingerprints", "load_keys_of_same_target", "load_targets", "record_targets"]
 
 SELF = ""
 
@@ -36,6 +36,12 @@ def load_fingerprint(connection: Connection, workspace: str) -> str | None:
     is_it = and_(targets.c.workspace == workspace, targets.c.connector == SELF)
     found = connection.execute(select(targets.c.fingerprint).where(is_it)).scalar()
     return None if found is None else str(found)
+
+
+def load_fingerprints(connection: Connection) -> dict[str, str]:
+    """Return the target of each workspace's key that has one."""
+    rows = connection.execute(select(targets.c.workspace, targets.c.fingerprint).where(targets.c.connector == SELF))
+    return {row.workspace: row.fingerprint for row in rows}
 
 
 def load_keys_of_same_target(connection: Connection, workspace: str) -> list[str]:

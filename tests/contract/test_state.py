@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -21,6 +21,7 @@ from agent.model import (
     UndoneChange,
     Written,
 )
+from agent.model.codes import GuardCode
 from agent.model.provenance import Provenance
 from agent.model.run import (
     Lease,
@@ -117,6 +118,17 @@ async def test_recent_changes_include_possible_changes_within_the_window(state: 
 
     assert await state.load_recent_changes("latam", edge) == expected
     assert await state.load_recent_changes("emea", edge) == recent_changes()
+    await require_same_for_all(state, edge)
+
+
+async def require_same_for_all(state: State, since: datetime) -> None:
+    """Several workspaces at once have what each of them has."""
+    names = ("latam", "emea", "brazil")
+    single = {name: (await state.load_recent_changes(name, since))[GuardCode.MAX_DEACTIVATIONS] for name in names}
+    assert await state.load_recent_deactivations(names, since) == single
+    assert await state.load_recent_deactivations((), since) == {}
+    assert await state.count_all_guarded(names) == sum([await state.count_guarded(name) for name in names])
+    assert await state.count_all_guarded(()) == 0
 
 
 async def test_recent_has_a_member_once_however_often_it_was_changed(state: State) -> None:
@@ -186,10 +198,12 @@ async def test_counts_unconfirmed_creates_and_members_are_those_of_the_target(st
     )
     before = await state.load_memory("latam")
     assert await state.load_recent_changes("latam", NOW) == recent_changes(max_deactivations={"m1"}, max_creates={ANN})
+    await require_same_for_all(state, NOW)
     await state.record_targets(lease, [("", THERE)])
     after = await state.load_memory("latam")
 
     assert await state.load_recent_changes("latam", NOW) == recent_changes()
+    await require_same_for_all(state, NOW)
     assert (len(before.unconfirmed_creates), before.last_seen) == (
         1,
         (LastSeen(scim_id="m1", email="ann@acme.com", display_name="Ann Lee", active=True),),
@@ -208,6 +222,7 @@ async def test_counts_belong_to_the_target_whatever_key_it_was_under(state: Stat
     await state.record_targets(other, [("", HERE)])
 
     assert await state.load_recent_changes("brazil", NOW) == recent_changes(max_deactivations={"m1", "m2"})
+    await require_same_for_all(state, NOW)
 
 
 async def remembered(state: State) -> Lease:
@@ -246,7 +261,9 @@ async def test_renamed_key_keeps_all_that_is_known(state: State) -> None:
     assert before.last_seen is not None
     assert await state.load_memory("latam") == Memory()
     assert await state.load_recent_changes("brazil", NOW) == recent_changes(max_deactivations={"m1"})
+    await require_same_for_all(state, NOW)
     assert await state.load_recent_changes("latam", NOW) == recent_changes()
+    await require_same_for_all(state, NOW)
     assert await state.load_baselines("brazil", NOW) == {("okta-main", "g1"): ("Planners", 12)}
     assert await state.count_guarded("brazil") == 7
     assert await state.load_pause("brazil") == Pause(NOW, "ops", "why")
@@ -309,6 +326,7 @@ async def test_reset_for_the_same_target_keeps_the_counts_of_the_hour(state: Sta
     await state.reset_workspace(lease, by_hand("r3", "latam"), HERE)
 
     assert await state.load_recent_changes("latam", NOW) == recent_changes(max_deactivations={"m1"})
+    await require_same_for_all(state, NOW)
     assert (await state.load_memory("latam")).links == ()
 
 
@@ -318,6 +336,7 @@ async def test_reset_of_a_key_that_was_never_recorded_counts_nothing_of_before(s
     await state.reset_workspace(lease, by_hand("r3", "latam"), HERE)
 
     assert await state.load_recent_changes("latam", NOW) == recent_changes()
+    await require_same_for_all(state, NOW)
 
 
 async def test_key_that_is_forgotten_stands_for_nothing(state: State) -> None:
@@ -335,6 +354,7 @@ async def test_retargeted_key_keeps_links_and_counts(state: State) -> None:
 
     assert await state.load_memory("latam") == before
     assert await state.load_recent_changes("latam", NOW) == recent_changes(max_deactivations={"m1"})
+    await require_same_for_all(state, NOW)
     assert [each.fingerprint for each in await state.load_targets() if not each.connector] == [THERE]
 
 
@@ -353,6 +373,7 @@ async def test_runs_of_releases_that_knew_no_targets_count(state: State) -> None
     await state.record_targets(lease, [("", HERE)])
 
     assert await state.load_recent_changes("latam", NOW) == recent_changes(max_deactivations={"m1"})
+    await require_same_for_all(state, NOW)
 
 
 async def test_memory_is_updated_only_where_a_link_is(state: State) -> None:
@@ -528,6 +549,7 @@ async def test_runs_keep_their_plan_and_are_found_by_its_digest(state: State) ->
     assert [run.id for run in await state.load_runs(ids=["r1", "r9"])] == ["r1"]
     assert await state.load_runs(ids=[]) == []
     assert await state.count_guarded("latam") == 12
+    assert await state.count_all_guarded(["emea", "latam"]) == 12
     assert await state.count_guarded("emea") == 0
     assert await state.load_run("r9") is None
     assert await state.load_run_by_digest("sha256:z") is None

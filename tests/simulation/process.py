@@ -84,6 +84,7 @@ WRITE_POINTS = (
 
 RARE_CALLS = (
     "close_run_without_lease",
+    "count_all_guarded",
     "count_guarded",
     "end_named",
     "load_approvals",
@@ -95,6 +96,7 @@ RARE_CALLS = (
     "load_named_people",
     "load_pause",
     "load_recent_changes",
+    "load_recent_deactivations",
     "load_run",
     "load_run_approvals",
     "load_run_by_digest",
@@ -303,6 +305,8 @@ REPEATED = frozenset(
         "load_sightings",
         "load_targets",
         "count_guarded",
+        "load_recent_deactivations",
+        "count_all_guarded",
         "load_pause",
     )
 )
