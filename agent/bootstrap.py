@@ -371,10 +371,10 @@ def _assemble_components(
 def create_feeds(settings: Settings, context: ConnectorContext) -> dict[str, Feed]:
     """Return the change feeds of the connectors that have one configured, by connector."""
     feeds = {}
-    used = [source for policy in policies(settings).values() for source in policy.sources]
     for name, each in settings.connectors.items():
         create_feed = provider_of(each).create_feed
         if each.change_feed is not None and create_feed is not None:
+            used = [source for policy in policies(settings).values() for source in policy.sources]
             sources = tuple(dict.fromkeys(source for source in used if source.connector == name))
             feeds[name] = create_feed(name, each, replace(context, sources=sources))
     return feeds
