@@ -164,7 +164,7 @@ def judge(events: Sequence[Event], schedules: Mapping[str, Schedule], disturbanc
 
 
 def _collect_ticks(events: Sequence[Event], schedules: Mapping[str, Schedule], found: Verdict) -> list[_Tick]:
-    """Return all ticks. What belongs to none, and a due time without a tick, is added to *found*."""
+    """Return all ticks. What is outside all ticks, and a due time without a tick, is added to *found*."""
     schedule_of = {name: schedule for schedule, each in schedules.items() for name in each.workspaces}
     newest: dict[str, _Tick] = {}
     ticks: list[_Tick] = []
@@ -215,9 +215,9 @@ def _judge_overlaps(events: Sequence[Event], found: Verdict) -> None:
 
 
 def _takeover_seconds(tick: _Tick, names: Sequence[str], disturbance: Disturbance) -> list[float]:
-    """Return for each workspace that *disturbance* left without a finished run how long none worked on it.
+    """Return for each workspace that *disturbance* left without a finished run how long it waited for work.
 
-    The next run of another replica is the sign of work. Where there is none, the replica went on itself.
+    The next run of another replica is the sign of work. Without one, the replica went on itself.
     """
     at = disturbance.at
     is_over = tick.ended_at is not None and tick.ended_at <= at
