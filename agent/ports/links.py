@@ -41,7 +41,8 @@ class Links(Protocol):
     ) -> None:
         """Update groups and missed reads of existing links, replace the possible renames, and add group sizes.
 
-        *undone* replaces the undone changes, unless it is None.
+        *undone* replaces the undone changes, unless it is None. The links come first, some thousands in a transaction:
+        when it fails, some of them may be updated. The next complete read updates the others.
         """
         ...
 

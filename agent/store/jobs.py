@@ -7,7 +7,6 @@ from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Row, and_, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.model.job import Job, JobBoard, JobProgress, JobRequest, PlannedSchedule, stopped_job_id, tick_id
 from agent.model.run import Trigger
@@ -15,6 +14,7 @@ from agent.store.codec import from_micros, to_micros
 from agent.store.database import Database
 from agent.store.leases import VOID_AFTER_MICROS
 from agent.store.tables import jobs, leases, schedules
+from agent.store.upsert import upsert
 
 __all__ = [
     "add_request",
@@ -70,8 +70,7 @@ def start_due_ticks(database: Database, connection: Connection, planned: Sequenc
 
 def _insert_if_absent(database: Database) -> Any:
     """Return an insert into `schedules` that leaves an existing row as it is."""
-    create = sqlite.insert if database.is_sqlite else postgresql.insert
-    return create(schedules).on_conflict_do_nothing()
+    return upsert(schedules, is_sqlite=database.is_sqlite).on_conflict_do_nothing()
 
 
 def _is_due(schedule: PlannedSchedule, row: Row[Any]) -> bool:

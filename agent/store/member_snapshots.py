@@ -10,7 +10,7 @@ from sqlalchemy import Connection, and_, insert, or_, select
 from agent.model import Kind, LastSeen, Link, Member
 from agent.model.run import MemberHistory, Outcome
 from agent.store import targets
-from agent.store.codec import from_micros, last_seen_from_bytes, last_seen_to_bytes, to_micros
+from agent.store.codec import from_micros, last_seen_from_bytes, to_micros
 from agent.store.tables import changes, left_members, runs
 
 __all__ = ["load_last_seen", "load_latest", "load_member_history", "record_last_seen"]
@@ -18,11 +18,8 @@ __all__ = ["load_last_seen", "load_latest", "load_member_history", "record_last_
 GRANTING_KINDS = frozenset({Kind.CREATE, Kind.REACTIVATE})
 
 
-def record_last_seen(
-    connection: Connection, workspace: str, run_id: str, members: Sequence[LastSeen], now: datetime
-) -> None:
-    """Write the members, unless they are the same as after the last run."""
-    stored = last_seen_to_bytes(members)
+def record_last_seen(connection: Connection, workspace: str, run_id: str, stored: bytes, now: datetime) -> None:
+    """Write the members, which are encoded as *stored*, unless they are the same as after the last run."""
     newest = (
         select(left_members.c.members)
         .where(left_members.c.workspace == workspace)

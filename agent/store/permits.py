@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, and_, case, delete, func, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from agent.model.request_budget import RequestPurpose, admit, reserved_requests
 from agent.ports.permits import PermitAnswer, PermitRequest
 from agent.store.database import Database
 from agent.store.tables import answered_requests, request_budgets, request_permits
+from agent.store.upsert import upsert
 
 __all__ = ["exchange_permits"]
 
@@ -94,7 +94,7 @@ def _lock_budget(database: Database, connection: Connection, host: str) -> int:
     found: int | None = connection.execute(row).scalar()
     if found is not None:
         return found
-    insert_row = _insert(database)(request_budgets).values(host=host, paused_until=0)
+    insert_row = upsert(request_budgets, is_sqlite=database.is_sqlite).values(host=host, paused_until=0)
     connection.execute(insert_row.on_conflict_do_nothing())
     again: int = connection.execute(row).scalar_one()
     return again
@@ -152,7 +152,7 @@ def _record_answered(database: Database, connection: Connection, request: Permit
         for each in request.answered
     ]
     if rows:
-        connection.execute(_insert(database)(answered_requests).on_conflict_do_nothing(), rows)
+        connection.execute(upsert(answered_requests, is_sqlite=database.is_sqlite).on_conflict_do_nothing(), rows)
 
 
 def _write_permits(
@@ -173,9 +173,7 @@ def _write_permits(
         "deactivation_waits_until": waits_until(RequestPurpose.DEACTIVATION),
         "read_waits_until": waits_until(RequestPurpose.READ),
     }
-    row = _insert(database)(request_permits).values(host=request.host, holder=request.holder, **values)
+    row = upsert(request_permits, is_sqlite=database.is_sqlite).values(
+        host=request.host, holder=request.holder, **values
+    )
     connection.execute(row.on_conflict_do_update(index_elements=["host", "holder"], set_=values))
-
-
-def _insert(database: Database) -> Any:
-    return sqlite.insert if database.is_sqlite else postgresql.insert

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,9 +23,11 @@ __all__ = [
     "count_guarded",
     "end_run",
     "insert_run",
+    "insert_run_row",
     "load_last_plan",
     "load_run",
     "load_runs",
+    "run_row",
     "set_plan",
 ]
 
@@ -46,33 +48,43 @@ def begin_run(connection: Connection, run: Run) -> tuple[str, ...]:
 
 def insert_run(connection: Connection, run: Run, *, is_repeatable: bool = False) -> None:
     """Write *run*. An existing one is left as it is with *is_repeatable*, and an error without."""
-    connection.execute(
-        (insert_if_absent(connection, runs) if is_repeatable else insert(runs)).values(
-            id=run.id,
-            workspace=run.workspace,
-            trigger=run.trigger,
-            dry_run=run.dry_run,
-            status=run.status,
-            started_at=to_micros(run.started_at),
-            finished_at=to_micros(run.finished_at) if run.finished_at else None,
-            by=run.by,
-            reason=run.reason,
-            approved=run.approved_digest,
-            digest=run.digest,
-            document=compress(run.document),
-            error=run.error,
-            guarded=run.guarded,
-            requests=run.requests,
-            for_user=run.user,
-            target=run.target or None,
-            **_provenance_columns(run.provenance),
-            **_count_columns(run.tally),
-        )
+    create = insert_if_absent(connection, runs) if is_repeatable else insert(runs)
+    connection.execute(create.values(**run_row(run)))
+
+
+def run_row(run: Run) -> dict[str, Any]:
+    """Return the row of *run*, its document compressed."""
+    return dict(
+        id=run.id,
+        workspace=run.workspace,
+        trigger=run.trigger,
+        dry_run=run.dry_run,
+        status=run.status,
+        started_at=to_micros(run.started_at),
+        finished_at=to_micros(run.finished_at) if run.finished_at else None,
+        by=run.by,
+        reason=run.reason,
+        approved=run.approved_digest,
+        digest=run.digest,
+        document=compress(run.document),
+        error=run.error,
+        guarded=run.guarded,
+        requests=run.requests,
+        for_user=run.user,
+        target=run.target or None,
+        **_provenance_columns(run.provenance),
+        **_count_columns(run.tally),
     )
 
 
-def set_plan(connection: Connection, run_id: str, digest: str, document: bytes, approved_digest: str | None) -> None:
-    values = {"digest": digest, "document": compress(document), "approved": approved_digest}
+def insert_run_row(connection: Connection, row: Mapping[str, Any]) -> None:
+    connection.execute(insert(runs).values(**row))
+
+
+def set_plan(
+    connection: Connection, run_id: str, digest: str, compressed: bytes | None, approved_digest: str | None
+) -> None:
+    values = {"digest": digest, "document": compressed, "approved": approved_digest}
     connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
 
 

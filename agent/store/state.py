@@ -71,7 +71,7 @@ from agent.store import (
     workspace_memory,
     workspaces,
 )
-from agent.store.codec import from_micros
+from agent.store.codec import compress, from_micros, last_seen_to_bytes
 from agent.store.database import Database
 from agent.store.journal_queue import Answer, Entry, Intent, JournalQueue
 from agent.store.retention import BATCH_SIZE, delete_runs, load_expired_run_ids
@@ -86,6 +86,8 @@ RETRY_SECONDS, RETRY_LIMIT_SECONDS = 1.0, 12.0
 RENEW_TIMEOUT_SECONDS = 4.0
 """How long one renewal may take: less than what is left of the lease, so that another can follow."""
 MAX_RENEWALS = 4
+LINKS_AT_ONCE = 5_000
+"""How many links one transaction updates. Renewals of leases, of other workspaces too, wait for its end."""
 
 
 class SqlState:
@@ -454,7 +456,9 @@ class SqlState:
         )
 
     async def record_run(self, run: Run) -> None:
-        await self._write_transaction(lambda connection: run_journal.insert_run(connection, run))
+        # Compressing the plan of many people takes seconds, for which a transaction would hold up renewals.
+        row = await asyncio.to_thread(run_journal.run_row, run)
+        await self._write_transaction(lambda connection: run_journal.insert_run_row(connection, row))
 
     async def record_adoptions(self, lease: Lease, run_id: str, adoptions: Sequence[tuple[int, Change, Link]]) -> None:
         now = self._now()
@@ -526,10 +530,14 @@ class SqlState:
         baselines: Mapping[tuple[str, str], tuple[str, int]],
         undone: Sequence[UndoneChange] | None = None,
     ) -> None:
+        for start in range(0, len(seen), LINKS_AT_ONCE):
+            part = seen[start : start + LINKS_AT_ONCE]
+            rows = await asyncio.to_thread(workspace_memory.seen_link_rows, lease.workspace, part)
+            write = partial(workspace_memory.update_seen_links, rows=rows)
+            await self._write_under_lease(lease, write, is_long=True)
         now = self._now()
 
         def body(connection: Connection) -> None:
-            workspace_memory.update_seen_links(connection, lease.workspace, seen)
             workspace_memory.replace_renames(connection, lease.workspace, possible_renames)
             workspace_memory.record_group_sizes(connection, lease.workspace, baselines, now)
             if undone is not None:
@@ -545,8 +553,10 @@ class SqlState:
     async def record_plan(
         self, lease: Lease, run_id: str, digest: str, document: bytes, approved_digest: str | None = None
     ) -> None:
+        compressed = await asyncio.to_thread(compress, document)
+
         def body(connection: Connection) -> None:
-            run_journal.set_plan(connection, run_id, digest, document, approved_digest)
+            run_journal.set_plan(connection, run_id, digest, compressed, approved_digest)
 
         await self._write_under_lease(lease, body, is_long=True)
 
@@ -571,9 +581,10 @@ class SqlState:
 
     async def record_last_seen(self, lease: Lease, run_id: str, members: Sequence[LastSeen]) -> None:
         now = self._now()
+        stored = await asyncio.to_thread(last_seen_to_bytes, members)
 
         def body(connection: Connection) -> None:
-            member_snapshots.record_last_seen(connection, lease.workspace, run_id, members, now)
+            member_snapshots.record_last_seen(connection, lease.workspace, run_id, stored, now)
 
         await self._write_under_lease(lease, body, is_long=True)
 

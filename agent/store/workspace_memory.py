@@ -42,6 +42,7 @@ __all__ = [
     "record_undo_answer",
     "replace_renames",
     "replace_undone",
+    "seen_link_rows",
     "set_pause",
     "update_seen_links",
     "write_links",
@@ -194,9 +195,12 @@ def move_link(connection: Connection, workspace: str, previous_id: str, scim_id:
         connection.execute(update(links).where(is_it).values(scim_id=scim_id))
 
 
-def update_seen_links(connection: Connection, workspace: str, seen: Iterable[Link]) -> None:
-    """Update groups and missed reads of existing links."""
-    rows = [{**_link_parameters(workspace, link), **_link_columns(link)} for link in seen]
+def seen_link_rows(workspace: str, seen: Iterable[Link]) -> list[dict[str, Any]]:
+    return [{**_link_parameters(workspace, link), **_link_columns(link)} for link in seen]
+
+
+def update_seen_links(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Update groups and missed reads of existing links to *rows*, which `seen_link_rows` made."""
     if rows:
         values: dict[str, Any] = {name: bindparam(name) for name in ("groups", "missed_reads")}
         connection.execute(update(links).where(and_(PERSON_CONDITION, MEMBER_CONDITION)).values(values), rows)
