@@ -62,7 +62,7 @@ def document_from_results(results: Sequence[RunResult], user: str = "") -> Docum
 
 
 def _object_from_result(result: RunResult) -> WorkspaceObject:
-    planned = workspace_object(result.planned)
+    planned = workspace_object(result.planned, result.digest)
     return planned if result.run is None else with_run(planned, result.run, result.approvals)
 
 

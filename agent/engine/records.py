@@ -87,7 +87,7 @@ def finished_dry_run(decision: Decision, request: RunRequest, started_at: dateti
         by=request.by,
         reason=request.reason,
         digest=decision.digest,
-        document=encode_plan(decision.planned),
+        document=encode_plan(decision.planned, decision.digest),
         error=unplanned.message if unplanned else "",
         guarded=plan.members.guarded if plan and not decision.target_check.holds_everything else None,
         requests=decision.requests,

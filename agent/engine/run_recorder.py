@@ -64,7 +64,7 @@ class RunRecorder:
     clock: Clock
 
     async def record_plan(self, opened: OpenRun, decision: Decision, approved_digest: str | None) -> None:
-        raw = await asyncio.to_thread(encode_plan, decision.planned)
+        raw = await asyncio.to_thread(encode_plan, decision.planned, decision.digest)
         await self.state.record_plan(opened.lease, opened.run.id, decision.digest, raw, approved_digest)
         opened.run = replace(opened.run, digest=decision.digest, approved_digest=approved_digest)
 

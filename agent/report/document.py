@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, cast
 
 import orjson
@@ -37,6 +37,7 @@ from agent.report.schema import (
 from connectors.base import PersonKey
 
 __all__ = [
+    "CHANGES_AT_ONCE",
     "MAX_NAMED",
     "combined_digest",
     "counts_of",
@@ -58,16 +59,27 @@ UNDIGESTED_KEYS = frozenset({"digest", "guards", "held_since", "paused", "run", 
 UNDIGESTED_NOTES = frozenset({NoteCode.ANOTHER_WRITER, NoteCode.DRIFT, NoteCode.IN_GRACE})
 """Notes that compare with the last run. Each run may change them, though the plan would do the same."""
 
+CHANGES_AT_ONCE = 1_000
+"""How many changes are objects at once where a document is only written: as objects they take ten times its bytes."""
+
 MAX_NAMED = 10
 """How many of the affected emails a guard lists."""
 
 
-def workspace_object(plan: Plan | Unplanned) -> WorkspaceObject:
-    """Return the plan of one workspace as the document shows it, with its digest."""
-    bare: WorkspaceObject = _unplanned_object(plan) if isinstance(plan, Unplanned) else _planned_object(plan)
-    whole = cast("WorkspaceObject", _encodable(bare))
-    whole["digest"] = workspace_digest(whole)
+def workspace_object(plan: Plan | Unplanned, digest: str = "") -> WorkspaceObject:
+    """Return the plan of one workspace as the document shows it, with its *digest*, which is computed if empty."""
+    whole = _object_without_digest(plan)
+    if isinstance(plan, Plan):
+        changes = cast("list[ChangeObject]", _encodable([_change_object(change) for change in plan.changes]))
+        cast("PlannedObject", whole)["changes"] = changes
+    whole["digest"] = digest or workspace_digest(whole)
     return whole
+
+
+def _object_without_digest(plan: Plan | Unplanned) -> WorkspaceObject:
+    """Return the object of *plan* without its digest, and without the changes, which may be many."""
+    bare: WorkspaceObject = _unplanned_object(plan) if isinstance(plan, Unplanned) else _planned_object(plan)
+    return cast("WorkspaceObject", _encodable(bare))
 
 
 def plan_document(objects: Sequence[WorkspaceObject], generated_at: str, user: str = "") -> Document:
@@ -91,9 +103,29 @@ def encode_document(whole: Document) -> bytes:
     return to_json_bytes(whole)
 
 
-def encode_plan(plan: Plan | Unplanned) -> bytes:
-    """Return the plan of one workspace as the journal keeps it."""
-    return encode_workspace(workspace_object(plan))
+def encode_plan(plan: Plan | Unplanned, digest: str = "") -> bytes:
+    """Return the plan of one workspace as the journal keeps it, with its *digest*, which is computed if empty.
+
+    It is what `encode_workspace` makes of its object, without the objects of all changes at once.
+    """
+    whole = _object_without_digest(plan)
+    whole["digest"] = digest or plan_digest(plan)
+    written = to_json_bytes(whole)
+    if isinstance(plan, Unplanned) or not plan.changes:
+        return written
+    before, _, after = written.partition(b'\n  "changes": []')
+    return b"".join([before, *_indented_changes(plan.changes), after])
+
+
+def _indented_changes(changes: Sequence[Change]) -> Iterator[bytes]:
+    """Yield the lines of `changes`, as they stand in the object of a workspace."""
+    begin, end = b'{\n  "changes": [', b"\n  ]\n}\n"
+    yield begin[1:]
+    for start in range(0, len(changes), CHANGES_AT_ONCE):
+        shown = [_change_object(change) for change in changes[start : start + CHANGES_AT_ONCE]]
+        yield b"," if start else b""
+        yield to_json_bytes({"changes": shown})[len(begin) : -len(end)]
+    yield b"\n  ]"
 
 
 def encode_workspace(workspace: WorkspaceObject) -> bytes:
@@ -103,16 +135,39 @@ def encode_workspace(workspace: WorkspaceObject) -> bytes:
 
 def plan_digest(plan: Plan | Unplanned) -> str:
     """Return the digest that approves *plan*: that of its object in the document."""
-    return workspace_object(plan)["digest"]
+    return _digest(_object_without_digest(plan), plan.changes if isinstance(plan, Plan) else ())
 
 
 def workspace_digest(workspace: WorkspaceObject) -> str:
     """Return the digest of what the workspace's plan would do and why."""
+    return _sha256(_covered_now(workspace))
+
+
+def _digest(workspace: WorkspaceObject, changes: Sequence[Change]) -> str:
+    """Return the digest of *workspace*, which has no changes, with *changes*."""
+    if not changes:
+        return workspace_digest(workspace)
+    covered = orjson.dumps(_covered_now(workspace), option=orjson.OPT_SORT_KEYS)
+    # Sorted, it is the first key.
+    begin = b'{"changes":['
+    if not covered.startswith(begin):
+        raise AssertionError("another key of a plan stands before its changes")
+    end = covered.removeprefix(begin)
+    found = hashlib.sha256(begin)
+    for start in range(0, len(changes), CHANGES_AT_ONCE):
+        shown = _encodable([_change_object(change) for change in changes[start : start + CHANGES_AT_ONCE]])
+        found.update(b"," if start else b"")
+        found.update(orjson.dumps(shown, option=orjson.OPT_SORT_KEYS)[1:-1])
+    found.update(end)
+    return f"sha256:{found.hexdigest()}"
+
+
+def _covered_now(workspace: WorkspaceObject) -> dict[str, object]:
     covered = _covered(workspace)
     if workspace["status"] == "planned":
         notes = [note for note in workspace["notes"] if note["code"] not in UNDIGESTED_NOTES]
         covered |= {"notes": notes, "counts": {**workspace["counts"], "note": len(notes)}}
-    return _sha256(covered)
+    return covered
 
 
 def has_own_digest(workspace: WorkspaceObject) -> bool:
@@ -185,6 +240,7 @@ def _unplanned_object(plan: Unplanned) -> UnplannedObject:
 
 
 def _planned_object(plan: Plan) -> PlannedObject:
+    """Return the object of *plan* without its changes."""
     kinds = Counter(change.kind.value for change in plan.changes)
     members = plan.members
     holds = sorted(((_hold_object(hold), hold) for hold in plan.holds), key=lambda pair: _sort_key(pair[0]))
@@ -196,7 +252,7 @@ def _planned_object(plan: Plan) -> PlannedObject:
         "sources": [_source_object(source) for source in plan.sources],
         "members": {"total": members.total, "active": members.active, "linked": members.linked},
         "counts": counts_of(Counter(kinds), len(plan.holds), len(plan.notes), plan.in_sync),
-        "changes": [_change_object(change) for change in plan.changes],
+        "changes": [],
         "holds": [shown_hold for shown_hold, _ in holds],
         "notes": sorted((_note_object(note) for note in plan.notes), key=_sort_key),
         "guards": [_guard_object(guard, [hold for _, hold in holds]) for guard in plan.guards],

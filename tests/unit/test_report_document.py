@@ -18,7 +18,16 @@ from agent.errors import UsageError
 from agent.model import Fields, Guard, Mode, Note, Plan, Unplanned
 from agent.model.run import Pause
 from agent.plan_parser import parse_document, parse_workspace
-from agent.report.document import encode_document, encode_workspace, plan_document, workspace_digest, workspace_object
+from agent.report.document import (
+    CHANGES_AT_ONCE,
+    encode_document,
+    encode_plan,
+    encode_workspace,
+    plan_digest,
+    plan_document,
+    workspace_digest,
+    workspace_object,
+)
 from agent.report.run_identity import with_run
 from agent.report.schema import COUNT_KEYS, PlannedObject
 from tests.golden import samples
@@ -246,3 +255,16 @@ def test_digests_do_not_change_with_the_run() -> None:
         shown = plan_document(objects, MADE_AT)
         assert shown["digest"] == whole["digest"]
         assert parse_document(encode_document(shown)) == shown
+
+
+def test_plan_of_many_changes_is_written_in_parts_as_it_is_whole() -> None:
+    many = tuple(
+        a_leaver(name=f"Bea \udcff {number}" if number == CHANGES_AT_ONCE else f"Bea\x9b {number}")
+        for number in range(CHANGES_AT_ONCE * 2 + 1)
+    )
+    for changes in (many, many[:CHANGES_AT_ONCE], many[:1], ()):
+        plan = a_plan(changes=changes)
+        whole = workspace_object(plan)
+        assert len(whole["changes"]) == len(changes)
+        assert plan_digest(plan) == workspace_digest(whole) == whole["digest"]
+        assert encode_plan(plan) == encode_plan(plan, whole["digest"]) == encode_workspace(whole)
