@@ -20,17 +20,12 @@ import structlog
 
 from agent import http_client, logs
 from agent.engine.feed_plan import FeedPlanner, PendingDeactivations
-from agent.engine.feed_poll import FeedPoller
-from agent.engine.links import LinkEditor
 from agent.engine.next_digest import find_next_digest
 from agent.engine.planner import Planner, ReadOnlyWorkspace
-from agent.engine.probe import Prober
 from agent.engine.request import FleetLimit, RunResult
 from agent.engine.shutdown import GracefulShutdown
 from agent.engine.state_checks import check_state, check_workspace_state
 from agent.engine.sync import Sync, WorkspaceContext
-from agent.engine.undo import UndoPlanner
-from agent.engine.workspaces import WorkspaceKeys
 from agent.model.check import CheckResult
 from agent.notifications.notice import Notice
 from agent.notifications.notifier import Notifier, OnNotice, ignore_notice
@@ -38,7 +33,6 @@ from agent.plan_parser import describe_difference
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.ports.tracer import NO_TRACER, Tracer
-from agent.preflight import run_preflight
 from agent.scim.client import ScimClient
 from agent.scim.page_size import FixedPageSize, NegotiatedPageSize, PageSize
 from agent.scim.rate_limit import RateLimiters
@@ -57,9 +51,15 @@ from connectors.http import RequestLimits
 from connectors.provider import ConnectorContext
 from connectors.registry import provider_of
 
+# What only some commands use is imported where it is built: its classes are a tenth of the start of every command.
 if TYPE_CHECKING:
     from agent.delivery.content import ReadComponents
     from agent.delivery.service import ReportService
+    from agent.engine.feed_poll import FeedPoller
+    from agent.engine.links import LinkEditor
+    from agent.engine.probe import Prober
+    from agent.engine.undo import UndoPlanner
+    from agent.engine.workspaces import WorkspaceKeys
 
 __all__ = [
     "Components",
@@ -178,9 +178,13 @@ class Components:
         return {name: ReadOnlyWorkspace(context.policy, context.client) for name, context in self.contexts.items()}
 
     def link_editor(self, name: str) -> LinkEditor:
+        from agent.engine.links import LinkEditor
+
         return LinkEditor(self.planner, self.read_only_workspaces[name], self.sync.holder, self.sync.sleep)
 
     def prober(self, name: str) -> Prober:
+        from agent.engine.probe import Prober
+
         return Prober(
             self.planner,
             self.contexts[name].policy,
@@ -194,6 +198,8 @@ class Components:
 
     @property
     def workspace_keys(self) -> WorkspaceKeys:
+        from agent.engine.workspaces import WorkspaceKeys
+
         policies = {name: context.policy for name, context in self.contexts.items()}
         return WorkspaceKeys(
             self.state, self.clock, policies, self.sync.holder, self.sync.sleep, self.settings.provenance
@@ -206,6 +212,8 @@ class Components:
         return replace(self.sync, planner=self.sync.feed_planner)
 
     def undo_planner(self, run_id: str) -> UndoPlanner:
+        from agent.engine.undo import UndoPlanner
+
         return UndoPlanner(run_id, self.state, self.clock, self.planner.progress)
 
     def undo_sync(self, run_id: str) -> Sync:
@@ -226,6 +234,8 @@ class Components:
 
         With *sends_notices*, each notification URL gets a test notice.
         """
+        from agent.preflight import run_preflight
+
         place, is_new = self.shared.location, self.shared.is_new
         connectors: dict[str, list[Source]] = {}
         for source in (source for name in names for source in self.contexts[name].policy.sources):
@@ -385,6 +395,8 @@ async def open_pollers(
     settings: Settings, state: State, hooks: Hooks = NO_HOOKS, clock: Clock | None = None
 ) -> AsyncIterator[list[FeedPoller]]:
     """Build the pollers of the configured feeds, which keep their tokens from poll to poll. Raises `ConfigError`."""
+    from agent.engine.feed_poll import FeedPoller
+
     timeout = settings.http.timeout_seconds
     async with http_client.create_client(settings.ca_bundle, timeout, wrap=hooks.wrap_transport) as client:
         client.event_hooks = {"response": list(hooks.on_response)}
@@ -414,7 +426,6 @@ def create_report_service(
     notify: Callable[[str, str, Notice], Awaitable[None]] | None = None,
 ) -> ReportService:
     """Return what delivers the reports of *settings*. *notify* gets those that are late."""
-    # The daemon's only: what makes reports is a tenth of the start of every other command.
     from agent.delivery.service import ReportService
 
     return ReportService(

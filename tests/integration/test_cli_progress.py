@@ -7,7 +7,8 @@ import io
 from rich.console import Console
 from structlog.testing import capture_logs
 
-from agent.cli.progress import ProgressBars, ProgressLog
+from agent.cli.progress import ProgressLog
+from agent.cli.progress_bars import ProgressBars
 
 
 def test_bars_show_counts_and_the_budget_that_is_left() -> None:
