@@ -45,7 +45,10 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Harness]:
     with run_sandbox(seed=5, size=40, limit=RateLimit(None)) as sandbox, browser.opened() as chromium:
         reports = tmp_path_factory.mktemp("reports")
         daily = {"name": "daily", "what": "plan", "formats": ["html"], "to": [reports.as_uri()]}
-        agent = configured(sandbox, tmp_path_factory.mktemp("page"), None, server=access(), reports=[daily])
+        # One change at a time: a sync that ends at once shows no progress.
+        single = {"apply": {"in_flight": 1}}
+        folder = tmp_path_factory.mktemp("page")
+        agent = configured(sandbox, folder, None, server=access(), reports=[daily], **single)
         assert agent.run("sync").code in {0, 4}
         with serving(agent) as daemon:
             yield Harness(sandbox, agent, daemon, chromium, reports)

@@ -29,7 +29,7 @@ from tests.notice_receivers import webhook
 pytestmark = pytest.mark.traced
 
 LATAM = "pigment-latam"
-SLOW = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 0.3}
+SLOW = {"name": "slow", "do": "slow", "system": "pigment", "method": "POST", "seconds": 1}
 
 
 @pytest.fixture
