@@ -99,7 +99,7 @@ def rendered(values: Values) -> dict[str, dict[str, Any]]:
         document
         for name, text in files.items()
         if name.endswith(".yaml")
-        for document in yaml.safe_load_all(text)
+        for document in yaml.load_all(text, yaml.CSafeLoader)
         if document
     ]
     by_kind = {
@@ -234,7 +234,7 @@ def test_rules_are_those_of_the_deployment_and_the_job_is_the_one_they_know() ->
     documents = rendered(SETS["full"])
     rules = (REPOSITORY / "deploy" / "alerts.yaml").read_text("utf-8")
     assert (CHART / "files" / "alerts.yaml").read_text("utf-8") == rules
-    assert documents["PrometheusRule"]["spec"] == yaml.safe_load(rules)
+    assert documents["PrometheusRule"]["spec"] == yaml.load(rules, yaml.CSafeLoader)
     (endpoint,) = documents["ServiceMonitor"]["spec"]["endpoints"]
     assert endpoint["path"] == "/metrics"
     assert endpoint["relabelings"] == [{"targetLabel": "job", "replacement": "pigment-sync"}]
@@ -324,7 +324,7 @@ def test_schema_of_the_values_holds_the_schema_of_the_configuration() -> None:
 
 def test_values_of_the_guide_render() -> None:
     (guide,) = (page for page in pages() if page.name == "docs/kubernetes.md")
-    shown = [yaml.safe_load(block.text) for block in guide.blocks if block.mark == "values"]
+    shown = [yaml.load(block.text, yaml.CSafeLoader) for block in guide.blocks if block.mark == "values"]
     assert len(shown) == sum(block.language == "yaml" for block in guide.blocks)
     for values in shown:
         assert rendered(merge_trees(LEAST, values))

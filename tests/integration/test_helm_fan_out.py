@@ -37,7 +37,7 @@ def with_workspaces(names: tuple[str, ...], **fan_out: Any) -> dict[str, Any]:
 
 def jobs(values: Mapping[str, Any]) -> list[dict[str, Any]]:
     files = helm.Chart.load(CHART).render(dict(values), name=RELEASE, namespace=NAMESPACE)
-    return [each for each in yaml.safe_load_all(files["pigment-sync/templates/fanout.yaml"]) if each]
+    return [each for each in yaml.load_all(files["pigment-sync/templates/fanout.yaml"], yaml.CSafeLoader) if each]
 
 
 def arguments(job: Mapping[str, Any]) -> list[str]:
