@@ -16,6 +16,25 @@ from tests import counted_lines, postgres
 # jsonschema has it compile 38 grammars when it is imported, for formats of no vendor's document: 2 s in each process.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # Python's mark of a module that is not there
 
+# Modules of whose time half a minute and more is waiting, for leases that run out and for limits of real seconds.
+WAITING = {
+    name: place
+    for place, name in enumerate(
+        (
+            "test_lost_lease",
+            "test_connections",
+            "test_change_feed",
+            "test_replicas",
+            "test_silent_state",
+            "test_two_daemons",
+            "test_serve",
+            "test_traces",
+            "test_hung",
+            "test_daemon_reports",
+        )
+    )
+}
+
 # httpx and requests read them by themselves, but the tests are about the agent's `ca_bundle`.
 for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
     os.environ.pop(name, None)
@@ -48,6 +67,12 @@ def pytest_collection() -> Generator[None, object, object]:
         gc.freeze()
         # What is frozen no longer delays collections of everything, and Hypothesis is called at each collection.
         gc.set_threshold(5_000, 10, 20)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put first what waits long, so that the end of a run does not wait for one of them."""
+    items.sort(key=lambda item: WAITING.get(item.path.stem, len(WAITING)))
 
 
 @pytest.fixture(scope="session")
