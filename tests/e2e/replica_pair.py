@@ -17,7 +17,7 @@ from typing import Any
 
 import httpx
 import yaml
-from sqlalchemy import create_engine, select, update
+from sqlalchemy import Engine, create_engine, select, update
 from sqlalchemy.engine import make_url
 
 from agent.store.tables import daemons, jobs, leases, runs, schedules
@@ -41,7 +41,7 @@ def wait_until(holds: Callable[[], object]) -> None:
     while not holds():
         if time.monotonic() > ends:
             raise TimeoutError
-        time.sleep(0.1)
+        time.sleep(0.25)
 
 
 @dataclass(frozen=True)
@@ -77,19 +77,19 @@ class Pair:
     known: set[str] = field(default_factory=set)
     """Runs from before the test."""
     hired: int = 0
+    engines: dict[str, Engine] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
         return f"{self.server.url}/{self.name}"
 
     def rows(self, query: Any) -> list[tuple[Any, ...]]:
-        engine = create_engine(self.url)
-        try:
-            with engine.begin() as connection:
-                found = connection.execute(query)
-                return [tuple(row) for row in found] if found.returns_rows else []
-        finally:
-            engine.dispose()
+        if self.url not in self.engines:
+            # Its connections end with the server.
+            self.engines[self.url] = create_engine(self.url, pool_pre_ping=True)
+        with self.engines[self.url].begin() as connection:
+            found = connection.execute(query)
+            return [tuple(row) for row in found] if found.returns_rows else []
 
     def begin(self) -> None:
         """Count from now on, with both replicas at work and nothing left to do."""
@@ -243,7 +243,7 @@ def _drain(replica: Serving) -> None:
 
 @contextmanager
 def made_pair(folder: Path, **login: object) -> Iterator[Pair]:
-    """Yield two replicas; *login* is added to `server:` in their configuration."""
+    """Yield two replicas whose first tick has ended; *login* is added to `server:` in their configuration."""
     with ExitStack() as stack:
         server = stack.enter_context(postgres.serve())
         url = make_url(postgres.new_database(server.url))
@@ -265,9 +265,13 @@ def made_pair(folder: Path, **login: object) -> Iterator[Pair]:
         pair = Pair(server, sandbox, str(url.database), proxies, agents, stack)
         for agent in agents:
             pair.replicas.append(stack.enter_context(serving(agent)))
+        first = select(runs.c.workspace).where(runs.c.finished_at.is_not(None))
+        wait_until(lambda: len(set(pair.rows(first))) == 2)
         try:
             yield pair
         finally:
+            for engine in pair.engines.values():
+                engine.dispose()
             for number, replica in enumerate(pair.replicas):
                 replica.process.send_signal(signal.SIGCONT)
                 pair.wake(number)
