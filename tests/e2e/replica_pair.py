@@ -260,6 +260,8 @@ def made_pair(folder: Path, **login: object) -> Iterator[Pair]:
             document["workspaces"] = {name: document["workspaces"][name] for name in (LATAM, EUROPE)}
             document["apply"] = {"in_flight": 1}
             document["limits"] = {"fleet_deactivations_percent": 100}
+            # So that a tick has writes under way and others that wait, however few people there are.
+            document["apply"] = {"in_flight": 2}
             agent.config.write_text(yaml.safe_dump(document), "utf-8")
             agents.append(agent)
         pair = Pair(server, sandbox, str(url.database), proxies, agents, stack)

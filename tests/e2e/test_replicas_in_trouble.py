@@ -159,7 +159,7 @@ def test_replica_suspended_at_a_commit_does_nothing_twice_when_it_goes_on(
 
 
 def test_replica_suspended_in_the_middle_of_a_write_does_nothing_twice_when_it_goes_on(pair: Pair) -> None:
-    people = pair.hire(4)
+    people = pair.hire(6)
     pair.slow_down(1)
     pair.start_tick()
     working = pair.worker()
@@ -259,7 +259,7 @@ def test_replicas_whose_clocks_are_two_hours_apart_keep_ticks_leases_and_session
     with pair.joined_by(*wrong, "-3600") as behind, pair.joined_by(*wrong, "3600") as ahead, pair.suspended(0, 1):
         # One tick takes longer than a lease lasts without renewal.
         long = pair.hire(18)
-        pair.slow_down(1)
+        pair.slow_down(2)
         pair.start_tick()
         pair.wait_for_tick(long)
         expect_one_tick(pair, long, is_interrupted=False)
@@ -273,7 +273,7 @@ def test_replicas_whose_clocks_are_two_hours_apart_keep_ticks_leases_and_session
 
         pair.known = {run for run, *_ in times}
         pair.sandbox.workspace(LATAM).write_log.clear()
-        people = pair.hire(4)
+        people = pair.hire(6)
         pair.slow_down(3)
         pair.start_tick()
         wait_until(lambda: any(map(pair.is_active, people)))
@@ -322,7 +322,7 @@ def test_release_before_works_on_one_database_with_this_one(pair: Pair, tmp_path
 
             pair.known |= {run for (run,) in pair.rows(select(runs.c.id))}
             pair.sandbox.workspace(LATAM).write_log.clear()
-            people = pair.hire(4)
+            people = pair.hire(6)
             pair.slow_down(3)
             pair.start_tick()
             wait_until(lambda: any(map(pair.is_active, people)))
