@@ -377,6 +377,11 @@ MUTANTS_WITHOUT_FEED = (
         "changes a member in sync again",
         (
             (
+                ENTITLED,
+                "elif is_spelled_alike(assigned.person, member):",
+                "elif is_spelled_alike(assigned.person, member) and builder.is_protected(member):",
+            ),
+            (
                 MATCH,
                 "if same_email and named_alike and member.active:",
                 "if same_email and named_alike and member.active and builder.is_protected(member):",
