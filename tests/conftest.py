@@ -21,6 +21,7 @@ WAITING = {
     name: place
     for place, name in enumerate(
         (
+            "test_replicas_in_trouble",
             "test_lost_lease",
             "test_connections",
             "test_change_feed",
