@@ -250,6 +250,8 @@ def test_killed_daemon_is_replaced_by_the_other_once_its_lease_is_void(harness: 
         other = at(left, stack)
         successor = other.run(other.ask(reason="the other one died"))
         lost = other.run(died)
+        # What the other one worked on besides is taken up as well.
+        wait_until(lambda: "running" not in harness.statuses())
         code = left.stop()
 
     assert (lost["status"], successor["status"], code) == ("interrupted", "done", 0)
