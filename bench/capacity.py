@@ -20,14 +20,14 @@ from pathlib import Path
 
 from sqlalchemy import Engine, create_engine, text
 
-from bench.memory_server import APP_ID, SCIM_PATH
-from bench.scale import Server, run_server
+from bench.scale import run_server, write_config
 from tests import postgres
 
 SIZES = (500, 5_000, 50_000)
 EVERY_SECONDS = 10
 """The shortest schedule that the configuration allows."""
-SECONDS_OF_A_DAY = 86_400
+STATISTICS_SECONDS = 2.0
+"""PostgreSQL counts what a session did once it has rested for a second."""
 FINISHED = text("SELECT count(*) FROM runs WHERE finished_at IS NOT NULL AND started_at > :after")
 COUNTED = text(
     "SELECT pg_stat_get_db_xact_commit(oid), pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')"
@@ -72,7 +72,6 @@ class Daemon:
 
     def read(self) -> Reading:
         with self.engine.connect() as connection:
-            # What a session has done is counted when it rests, within a second.
             transactions, wal = connection.execute(COUNTED).one()
         database = self.server.process
         if database is None:
@@ -118,27 +117,6 @@ def _family_cpu_seconds(pid: int) -> float:
     return _cpu_seconds(pid, with_ended_children=True) + sum(_cpu_seconds(int(child)) for child in children)
 
 
-def _write_config(server: Server, state: str, every: int) -> Path:
-    config = server.folder / f"every-{every}.yaml"
-    config.touch(0o600)
-    config.write_text(f"""\
-log: {{level: warning}}
-state: {{url: "{state}"}}
-server: {{port: 0}}
-connectors:
-  okta-main: {{type: okta, org_url: "http://127.0.0.1:{server.port}", api_token: bench-token-of-okta}}
-workspaces:
-  pigment-bench:
-    scim_url: http://127.0.0.1:{server.port}{SCIM_PATH}
-    tokens: [bench-token-of-pigment]
-    sources: [{{connector: okta-main, app: {APP_ID}}}]
-    mode: enforce
-    schedule: {{every: {every}s}}
-pigment: {{requests_per_window: 10000000, window_seconds: 300}}
-""")
-    return config
-
-
 @contextmanager
 def _serve(config: Path, database: postgres.Server, engine: Engine) -> Iterator[Daemon]:
     process = subprocess.Popen(
@@ -159,24 +137,24 @@ def measure(size: int, runs: int, rest: float) -> list[str]:
     with run_server(size) as server, postgres.serve() as database:
         state = postgres.new_database(database.url)
         engine = create_engine(state, isolation_level="AUTOCOMMIT")
-        config = _write_config(server, state, SECONDS_OF_A_DAY)
+        config = write_config(server, "rare.yaml", state)
         # It makes the tables, and adopts everyone.
         server.measure("agent", "--config", str(config), "sync")
         began = int(time.time() * 1e6)
         with _serve(config, database, engine) as daemon:
             daemon.wait_for_runs(1, began)
-            time.sleep(2)
+            time.sleep(STATISTICS_SECONDS)
             first = daemon.read()
             time.sleep(rest)
             idle = daemon.read().since(first)
         began = int(time.time() * 1e6)
-        with _serve(_write_config(server, state, EVERY_SECONDS), database, engine) as daemon:
+        with _serve(write_config(server, "often.yaml", state, EVERY_SECONDS), database, engine) as daemon:
             # The first one also fills caches.
             daemon.wait_for_runs(1, began)
-            time.sleep(2)
+            time.sleep(STATISTICS_SECONDS)
             first = daemon.read()
             daemon.wait_for_runs(1 + runs, began)
-            time.sleep(2)
+            time.sleep(STATISTICS_SECONDS)
             busy = daemon.read().since(first)
             connections, peak, row_bytes = daemon.connections(), daemon.peak_mib(), daemon.row_bytes()
         engine.dispose()

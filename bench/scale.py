@@ -93,18 +93,20 @@ def run_server(size: int, *options: str) -> Iterator[Server]:
             raise AssertionError("it was started with a pipe")
         try:
             server = Server(int(process.stdout.readline()), Path(name))
-            _write_config(server)
+            write_config(server, "config.yaml", f"sqlite:///{server.folder}/state.db")
             yield server
         finally:
             process.terminate()
 
 
-def _write_config(server: Server) -> None:
-    config = server.folder / "config.yaml"
+def write_config(server: Server, name: str, state: str, every: int = 86_400) -> Path:
+    """Write the configuration of one workspace, which `serve` runs *every* so many seconds; return its path."""
+    config = server.folder / name
     config.touch(0o600)
     config.write_text(f"""\
 log: {{level: warning}}
-state: {{url: "sqlite:///{server.folder}/state.db"}}
+state: {{url: "{state}"}}
+server: {{port: 0}}
 connectors:
   okta-main: {{type: okta, org_url: "http://127.0.0.1:{server.port}", api_token: bench-token-of-okta}}
 workspaces:
@@ -113,8 +115,10 @@ workspaces:
     tokens: [bench-token-of-pigment]
     sources: [{{connector: okta-main, app: {APP_ID}}}]
     mode: enforce
+    schedule: {{every: {every}s}}
 pigment: {{requests_per_window: 10000000, window_seconds: 300}}
 """)
+    return config
 
 
 def least(costs: Sequence[Cost]) -> Cost:
