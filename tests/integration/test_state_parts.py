@@ -16,7 +16,8 @@ from sqlalchemy import Connection, Engine, event
 from agent.model import GroupRef, LastSeen, Link
 from agent.model.run import LinkEdit
 from agent.store import codec
-from agent.store.state import LINKS_AT_ONCE, SqlState
+from agent.store.state import SqlState
+from agent.store.state.links import LINKS_AT_ONCE
 from connectors.base import PersonKey
 from tests.state_samples import NOW, a_run, begun
 
