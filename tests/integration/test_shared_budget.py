@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
 import time
-from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from asyncio.subprocess import Process
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -24,19 +25,35 @@ from tests.integration.budget_settings import REQUESTS, WINDOW_SECONDS, budget_s
 from tests.migrated_state import new_postgres_state, new_sqlite_state
 
 WITHIN_SECONDS = 120
-PROCESSES, EACH, KILLED_AFTER = 4, 15, 6
+OTHERS, EACH, DISTURBED_AT = 2, 15, 6
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
 
 
-@asynccontextmanager
-async def a_host() -> AsyncIterator[tuple[str, list[float]]]:
-    """Yield the URL of a host, and the moments at which requests reach it."""
-    arrivals: list[float] = []
+class Host:
+    """A host that answers at once. *arrivals* are the moments at which requests reach it."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self) -> None:
+        self.url = ""
+        self.arrivals: list[float] = []
+        self._counts: Counter[str] = Counter()
+        self._disturbances: dict[tuple[str, int], tuple[Callable[[], None], asyncio.Event]] = {}
+
+    def disturb(self, name: str, count: int, disturb: Callable[[], None]) -> asyncio.Event:
+        """Call *disturb* before the request number *count* of the process *name* is answered, and set the event."""
+        done = asyncio.Event()
+        self._disturbances[name, count] = disturb, done
+        return done
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while await reader.readuntil(b"\r\n\r\n"):
-                arrivals.append(time.monotonic())
+            while request := await reader.readuntil(b"\r\n\r\n"):
+                self.arrivals.append(time.monotonic())
+                name = request.split(b"/")[1].decode()
+                self._counts[name] += 1
+                if found := self._disturbances.pop((name, self._counts[name]), None):
+                    disturb, done = found
+                    disturb()
+                    done.set()
                 writer.write(ANSWER)
                 await writer.drain()
         except (asyncio.IncompleteReadError, ConnectionError):
@@ -44,52 +61,48 @@ async def a_host() -> AsyncIterator[tuple[str, list[float]]]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+
+@asynccontextmanager
+async def a_host() -> AsyncIterator[Host]:
+    host = Host()
+    server = await asyncio.start_server(host.serve, "127.0.0.1", 0)
+    host.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/scim", arrivals
+        yield host
     finally:
         server.close()
 
 
-async def start(state_url: str, host: str) -> Process:
+async def start(state_url: str, host: Host, name: str) -> Process:
     module = [sys.executable, "-m", "tests.integration.budget_process"]
     root = Path(__file__).parents[2]
-    return await asyncio.create_subprocess_exec(*module, state_url, host, str(EACH), cwd=root, stdout=PIPE)
-
-
-async def lines(process: Process, count: int) -> None:
-    assert process.stdout is not None
-    while count:
-        line = await process.stdout.readline()
-        assert line, "the process ended"
-        # Others are warnings, such as that the state waited for a suspended process.
-        count -= line == b"answered\n"
+    return await asyncio.create_subprocess_exec(*module, state_url, f"{host.url}/{name}", str(EACH), cwd=root)
 
 
 async def test_processes_never_exceed_one_budget_while_one_is_killed_and_one_suspended(postgres_server: str) -> None:
     state_url = new_postgres_state(postgres_server)
-    async with a_host() as (host, arrivals), asyncio.timeout(WITHIN_SECONDS):
-        processes = [await start(state_url, host) for _ in range(PROCESSES)]
-        killed, suspended, *others = processes
+    async with a_host() as host, asyncio.timeout(WITHIN_SECONDS):
+        killed = await start(state_url, host, "killed")
+        was_killed = host.disturb("killed", DISTURBED_AT, killed.kill)
+        suspended = await start(state_url, host, "suspended")
+        was_suspended = host.disturb("suspended", DISTURBED_AT, partial(suspended.send_signal, signal.SIGSTOP))
+        others = [await start(state_url, host, f"other-{number}") for number in range(OTHERS)]
         try:
-            await lines(killed, KILLED_AFTER)
-            killed.kill()
-            await lines(suspended, KILLED_AFTER)
-            os.kill(suspended.pid, signal.SIGSTOP)
+            await was_killed.wait()
+            await was_suspended.wait()
             # The permits of both stay counted, and are few: the others go on.
             for each in others:
-                await lines(each, EACH)
-            os.kill(suspended.pid, signal.SIGCONT)
-            await lines(suspended, EACH - KILLED_AFTER)
-            for each in (*others, suspended):
                 assert await each.wait() == 0
+            suspended.send_signal(signal.SIGCONT)
+            assert await suspended.wait() == 0
         finally:
-            for each in processes:
+            for each in (killed, suspended, *others):
                 if each.returncode is None:
                     each.kill()
                     await each.wait()
 
-    assert len(arrivals) >= EACH * (PROCESSES - 1) + KILLED_AFTER
+    arrivals = host.arrivals
+    assert len(arrivals) >= EACH * (OTHERS + 1) + DISTURBED_AT
     most = max(sum(begin <= each < begin + WINDOW_SECONDS for each in arrivals) for begin in arrivals)
     assert most <= REQUESTS
 
@@ -124,9 +137,9 @@ async def test_request_whose_permit_ended_before_it_left_never_reaches_the_host(
     async def no_headers(_refused: bool) -> dict[str, str]:
         return {}
 
-    async with a_host() as (host, arrivals), httpx.AsyncClient() as client:
-        api = ApiClient("Pigment", host, client, no_headers, limits=RequestLimits(retries=0), rate_limiter=Late())
+    async with a_host() as host, httpx.AsyncClient() as client:
+        api = ApiClient("Pigment", host.url, client, no_headers, limits=RequestLimits(retries=0), rate_limiter=Late())
         with pytest.raises(IncompleteRead, match="its place in the request budget ended"):
             await api.get("Users")
 
-    assert arrivals == []
+    assert host.arrivals == []
