@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
+import sys
+from types import ModuleType
 from typing import Any
 
 import click
@@ -26,7 +29,23 @@ class LazyCommand(click.Command):
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
         """Return a context of the command itself, which click then invokes or completes."""
-        module = importlib.import_module(f"agent.cli.commands.{self.module}")
+        module = _import_permanently(f"agent.cli.commands.{self.module}")
         command: click.Command = getattr(module, self.module)
         accept_trace(command)
         return command.make_context(info_name, args, parent, **extra)
+
+
+def _import_permanently(name: str) -> ModuleType:
+    """Import a module with all that it needs, and exclude what this makes from garbage collection.
+
+    It lives as long as the process, and to search it for garbage is a quarter of the work of a small plan.
+    """
+    if name in sys.modules or not gc.isenabled():
+        return importlib.import_module(name)
+    gc.disable()
+    try:
+        module = importlib.import_module(name)
+        gc.freeze()
+    finally:
+        gc.enable()
+    return module
