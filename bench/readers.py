@@ -62,13 +62,13 @@ def read_okta_by_sdk(port: int) -> int:
     from okta.client import Client
     from okta.http_client import HTTPClient
 
-    class LinkKeepingClient(HTTPClient):
+    class LinkKeepingClient(HTTPClient):  # type: ignore[misc]  # mypy does not read the SDK: see pyproject.toml
         """The SDK's HTTP client, which does not show the link of the next page by itself."""
 
         links: tuple[str, ...] = ()
 
         async def send_request(self, request: dict[str, Any]) -> Any:
-            answer = await super().send_request(request)  # type: ignore[no-untyped-call]  # the SDK has no types
+            answer = await super().send_request(request)
             LinkKeepingClient.links = tuple(answer[1].headers.getall("Link", []))
             return answer
 
