@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, TypeVar, dataclass_transform
 
 __all__ = [
     "Area",
@@ -30,7 +30,19 @@ __all__ = [
     "Source",
     "Status",
     "discard_progress",
+    "light_dataclass",
 ]
+
+T = TypeVar("T")
+
+
+@dataclass_transform(frozen_default=True)
+def light_dataclass(cls: type[T]) -> type[T]:
+    """Make *cls* a frozen dataclass with slots, of which a read makes a value for each person.
+
+    Only mypy refuses to change a value. At run time nothing does: that takes up to four fifths of the time to make one.
+    """
+    return dataclass(slots=True, unsafe_hash=True)(cls)
 
 
 class PersonKey(NamedTuple):
@@ -79,7 +91,7 @@ class Group:
     people: int
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass
 class Person:
     """A human as one snapshot shows them.
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from agent.model.codes import Kind
-from connectors.base import LookupResult, PersonKey, Snapshot
+from connectors.base import LookupResult, PersonKey, Snapshot, light_dataclass
 
 __all__ = [
     "GroupRef",
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass
 class Member:
     """An account in a workspace's listing.
 
@@ -58,7 +58,7 @@ class GroupRef(NamedTuple):
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass
 class Link:
     """Our memory that a member belongs to a person.
 
@@ -112,7 +112,7 @@ class UndoneChange:
     run_id: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@light_dataclass
 class LastSeen:
     """A member as our last run left it, with the linked person and the groups that gave the access.
 

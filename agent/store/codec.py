@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -133,20 +133,29 @@ def last_seen_from_bytes(
     found: list[LastSeen] = []
     for scim_id, email, name, active, person, groups in _rows_from_bytes(stored, part_bytes):
         named = tuple(groups)
-        # The connector and the groups are the same in most rows.
-        key = PersonKey(sys.intern(person[0]), person[1]) if person else None
         link, member = known.get(scim_id), shown.get(scim_id)
         found.append(
             LastSeen(
-                scim_id=link.scim_id if link else scim_id,
-                email=member.email if member and member.email == email else email,
-                display_name=member.display_name if member and member.display_name == name else name,
-                active=active,
-                person=link.person if link and link.person == key else key,
-                groups=known_groups.setdefault(named, named),
+                link.scim_id if link else scim_id,
+                member.email if member and member.email == email else email,
+                member.display_name if member and member.display_name == name else name,
+                active,
+                _person_key(person, link),
+                known_groups.setdefault(named, named),
             )
         )
     return tuple(found)
+
+
+def _person_key(person: Sequence[str] | None, link: Link | None) -> PersonKey | None:
+    """Return the key of *person*, that of *link* where it is the same."""
+    if not person:
+        return None
+    connector, person_id = person
+    if link is not None and link.person.id == person_id and link.person.connector == connector:
+        return link.person
+    # The connector is the same in most rows.
+    return PersonKey(sys.intern(connector), person_id)
 
 
 def _rows_from_bytes(stored: bytes, part_bytes: int) -> Iterator[Any]:

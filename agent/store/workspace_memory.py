@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import orjson
-from sqlalchemy import Connection, Table, and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, Text, and_, bindparam, delete, func, insert, select, type_coerce, update
 
 from agent.model import Change, GroupSighting, Kind, Link, Memory, UndoneChange
 from agent.model.run import ChangeRecord, LinkEdit, Outcome, Pause
@@ -26,6 +27,7 @@ from agent.store.tables import (
     possible_renames,
     undone,
 )
+from agent.store.text import unescape
 from connectors.base import PersonKey
 
 __all__ = [
@@ -66,25 +68,38 @@ CONTRADICTED_KINDS = {
 POSSIBLY_MADE_OUTCOMES = frozenset({Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED})
 # A guard looks back one day; another day leaves a margin for wrong clocks.
 SIZE_RETENTION = timedelta(hours=48)
+ROWS_AT_ONCE = 5_000
 
 
 def load_memory(connection: Connection, workspace: str) -> Memory:
-    columns = links.c.connector, links.c.person, links.c.scim_id, links.c.groups, links.c.missed_reads
-    rows = connection.execute(select(*columns).where(links.c.workspace == workspace))
-    # Shared by the links of everyone who has them.
-    parse_groups = cache(groups_from_json)
-    found = [
-        Link(PersonKey(sys.intern(connector), person), scim_id, parse_groups(groups), missed_reads)
-        for connector, person, scim_id, groups, missed_reads in rows
-    ]
     renames = connection.execute(select(possible_renames).where(possible_renames.c.workspace == workspace))
     different = connection.execute(select(different_people).where(different_people.c.workspace == workspace))
     return Memory(
-        tuple(sorted(found, key=lambda link: link.person)),
+        _load_links(connection, workspace),
         possible_renames=frozenset((PersonKey(row.connector, row.person), row.scim_id) for row in renames),
         different_people=frozenset((PersonKey(row.connector, row.person), row.scim_id) for row in different),
         undone_changes=_load_undone(connection, workspace),
     )
+
+
+def _load_links(connection: Connection, workspace: str) -> tuple[Link, ...]:
+    # Unescaped here: the column type would call two functions for each value.
+    query = select(
+        type_coerce(links.c.connector, Text),
+        type_coerce(links.c.person, Text),
+        type_coerce(links.c.scim_id, Text),
+        links.c.groups,
+        links.c.missed_reads,
+    ).where(links.c.workspace == workspace)
+    # Shared by the links of everyone who has them.
+    parse_groups = cache(groups_from_json)
+    found: list[Link] = []
+    for rows in connection.execute(query).partitions(ROWS_AT_ONCE):
+        found += [
+            Link(PersonKey(sys.intern(unescape(connector)), unescape(person)), unescape(scim_id), parse_groups(groups), missed)
+            for connector, person, scim_id, groups, missed in rows
+        ]
+    return tuple(sorted(found, key=attrgetter("person")))
 
 
 def _load_undone(connection: Connection, workspace: str) -> tuple[UndoneChange, ...]:

@@ -298,7 +298,8 @@ class DirectoryReader:
 
     def _parse_app_user(self, row: object) -> AppUser:
         listed = app_user_from_json(row)
-        return AppUser(self._shared_user(listed.user), listed.scope, listed.link_group_id)
+        user = self._shared_user(listed.user)
+        return listed if user is listed.user else AppUser(user, listed.scope, listed.link_group_id)
 
     def _parse_user(self, row: object) -> User:
         return self._shared_user(user_from_json(row))
