@@ -96,8 +96,13 @@ def _load_links(connection: Connection, workspace: str) -> tuple[Link, ...]:
     found: list[Link] = []
     for rows in connection.execute(query).partitions(ROWS_AT_ONCE):
         found += [
-            Link(PersonKey(sys.intern(unescape(connector)), unescape(person)), unescape(scim_id), parse_groups(groups), missed)
-            for connector, person, scim_id, groups, missed in rows
+            Link(
+                PersonKey(sys.intern(unescape(connector)), unescape(person)),
+                unescape(scim_id),
+                parse_groups(groups),
+                missed_reads,
+            )
+            for connector, person, scim_id, groups, missed_reads in rows
         ]
     return tuple(sorted(found, key=attrgetter("person")))
 
