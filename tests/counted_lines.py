@@ -12,6 +12,7 @@ import importlib.util
 import json
 import os
 import sys
+from collections import defaultdict
 from collections.abc import Sequence
 from functools import cache
 from importlib.abc import MetaPathFinder
@@ -111,11 +112,13 @@ def probe_imports() -> None:
 
 
 def write_lines() -> None:
-    """Write what has run in this process since `write_lines_at_exit`."""
+    """Write what has run in this process since `write_lines_at_exit` or the last call."""
     if FOLDER is None:
         return
+    counter = _counter()
+    counter.newly_seen, found = defaultdict(set), counter.newly_seen
     # Copies, for threads may still add to them.
-    seen = {file: list(lines.copy()) for file, lines in _counter().newly_seen.copy().items()}
+    seen = {file: list(lines.copy()) for file, lines in found.copy().items()}
     with NamedTemporaryFile("w", encoding="utf-8", dir=FOLDER, delete=False) as file:
         json.dump(seen, file)
     # A process that is killed while it writes leaves nothing that is read.

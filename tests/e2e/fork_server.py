@@ -3,11 +3,14 @@
 Starting Python and importing the agent costs 0.8 CPU seconds, and several times as much with SlipCover's probes; a fork
 costs some hundredths. Apart from its start each is an ordinary process: its own id, environment, folder, streams,
 signals and exit code.
+
+All test processes of one run share the server. The first that needs it starts it, and it ends with the last.
 """
 
 from __future__ import annotations
 
 import atexit
+import errno
 import gc
 import importlib
 import json
@@ -22,6 +25,8 @@ import sys
 import time
 import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from functools import cache
 from io import BufferedReader, FileIO
 from pathlib import Path
@@ -44,6 +49,8 @@ LIBRARIES = (
 )
 REPOSITORY = Path(__file__).parent.parent.parent
 LONGEST_REQUEST = 1 << 20
+LONGEST_START_SECONDS = 120.0
+READY = b"ready"
 
 
 class ForkedProcess:
@@ -149,25 +156,54 @@ def fork(
 
 @cache
 def _server() -> socket.socket:
-    """Start the server of this test process; it ends with it."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST_REQUEST)
+    """Return this process's connection to the server, which is started unless another test process has done it."""
+    # Linux removes such an address with its last socket. The workers of one run have the same parent.
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
+    address = f"\0pigment-sync-forks-{run}-{os.getppid()}" if run else f"\0pigment-sync-forks-{os.getpid()}"
+    ends_at = time.monotonic() + LONGEST_START_SECONDS
+    is_started = False
+    while not is_started and time.monotonic() < ends_at:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            is_started = _start(listener, address)
+        with suppress(ConnectionError):
+            return _connect(address)
+        # Another process has bound the address and does not listen yet, or its server is ending.
+        time.sleep(0.05)
+    raise RuntimeError("the server that forks agent processes could not be started")
+
+
+def _start(listener: socket.socket, address: str) -> bool:
+    """Start a server at *address*; False: there is one."""
+    try:
+        listener.bind(address)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return False
+        raise
+    listener.listen()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.e2e.fork_server", str(theirs.fileno())],
-        pass_fds=[theirs.fileno()],
+        [sys.executable, "-m", "tests.e2e.fork_server", str(listener.fileno())],
+        pass_fds=[listener.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         cwd=REPOSITORY,
         env=os.environ | counted_lines.INHERITED,
     )
-    theirs.close()
+    # It is called after our connection is closed, which is registered later.
+    atexit.register(process.wait)
+    return True
 
-    def end() -> None:
-        ours.close()
-        process.wait()
 
-    atexit.register(end)
-    return ours
+def _connect(address: str) -> socket.socket:
+    with ExitStack() as stack:
+        server = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, LONGEST_REQUEST)
+        server.connect(address)
+        if server.recv(len(READY)) != READY:
+            raise ConnectionResetError
+        stack.pop_all()
+    atexit.register(server.close)
+    return server
 
 
 def _import_the_agent() -> None:
@@ -194,7 +230,37 @@ def _import_the_agent() -> None:
     gc.freeze()
 
 
-def _serve(requests: socket.socket) -> None:
+@dataclass
+class _Requests:
+    """The connections of the test processes, which request forks."""
+
+    listener: socket.socket
+    connections: dict[int, socket.socket] = field(default_factory=dict)
+
+    def accept(self) -> None:
+        connection, _ = self.listener.accept()
+        self.connections[connection.fileno()] = connection
+        # The test process may have ended meanwhile.
+        with suppress(BrokenPipeError):
+            connection.send(READY)
+
+    def receive(self, number: int) -> tuple[bytes, list[int]]:
+        """Return a request, and its streams; no bytes: the test process has ended."""
+        message, streams, _, _ = socket.recv_fds(self.connections[number], LONGEST_REQUEST, 3)
+        if not message:
+            self.connections.pop(number).close()
+        return message, streams
+
+    @property
+    def have_ended(self) -> bool:
+        return not self.connections and not select.select([self.listener], [], [], 0)[0]
+
+    def close(self) -> None:
+        for each in (self.listener, *self.connections.values()):
+            each.close()
+
+
+def _serve(requests: _Requests) -> None:
     """Fork for each request; returns only in a forked process, which is to run the agent then."""
     results: dict[int, int] = {}
     woken, wake = os.pipe()
@@ -205,28 +271,37 @@ def _serve(requests: socket.socket) -> None:
     # Ctrl-C in a terminal reaches this process too; it ends when the tests do.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
-        ready, _, _ = select.select([requests.fileno(), woken], [], [])
+        ready, _, _ = select.select([requests.listener.fileno(), woken, *requests.connections], [], [])
         if woken in ready:
             os.read(woken, 1 << 16)
             _report_ended(results)
-        if requests.fileno() in ready:
-            message, streams, _, _ = socket.recv_fds(requests, LONGEST_REQUEST, 3)
-            if not message:
-                counted_lines.write_lines()
-                os._exit(0)
-            process = os.fork()
-            if process == 0:
+        if requests.listener.fileno() in ready:
+            requests.accept()
+        for number in requests.connections.keys() & set(ready):
+            message, streams = requests.receive(number)
+            if message and not _fork(results, streams):
                 signal.set_wakeup_fd(-1)
                 for each in (woken, wake, *results.values()):
                     os.close(each)
                 requests.close()
                 _become(json.loads(message), streams)
                 return
-            out, err, result = streams
-            os.close(out)
-            os.close(err)
-            results[process] = result
+        if requests.have_ended:
+            os._exit(0)
+
+
+def _fork(results: dict[int, int], streams: Sequence[int]) -> int:
+    """Return the id of a new process, and 0 in that process."""
+    process = os.fork()
+    if process:
+        out, err, result = streams
+        os.close(out)
+        os.close(err)
+        results[process] = result
+        # The test process may have been killed: the others go on.
+        with suppress(BrokenPipeError):
             os.write(result, f"{process}\n".encode())
+    return process
 
 
 def _report_ended(results: dict[int, int]) -> None:
@@ -287,7 +362,9 @@ if __name__ == "__main__":
     atexit.register(ending)
     counted_lines.probe_imports()
     _import_the_agent()
-    _serve(socket.socket(fileno=int(sys.argv[1])))
+    # Forgotten here, once, and not in each process: that copies many pages.
+    counted_lines.write_lines()
+    _serve(_Requests(socket.socket(fileno=int(sys.argv[1]))))
     from agent.__main__ import main
 
     try:
