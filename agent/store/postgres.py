@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import contextmanager
 from threading import Event
 from typing import Any
 
@@ -14,6 +15,12 @@ from sqlalchemy.engine import URL
 __all__ = ["MIGRATION_SILENCE_SECONDS", "BoundedConnection", "open_engine", "set_silence_limit"]
 
 LOCK_TIMEOUT_SECONDS = 10
+IDLE_TIMEOUT_SECONDS = 5
+"""After how long the server ends a transaction that waits for its program, which may be suspended.
+
+Half of the limit for a lock, since the one that gets the lock next may belong to the same program. A lease is void
+after 15 s without renewal: its holder must be able to renew it after such a wait.
+"""
 MIGRATION_SILENCE_SECONDS = 600.0
 """How long a server may send nothing during a migration."""
 POLL_SECONDS = 0.1
@@ -34,8 +41,27 @@ CONNECT_ARGS = {
 # Of the transaction, not the session: in a pooler's transaction mode another program may get the session next.
 TRANSACTION_SETTINGS = (
     f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_SECONDS}s'; SET LOCAL "
-    f"idle_in_transaction_session_timeout = '{LOCK_TIMEOUT_SECONDS}s'"
+    f"idle_in_transaction_session_timeout = '{IDLE_TIMEOUT_SECONDS}s'"
 )
+
+
+class SynchronizedPipeline(psycopg.Pipeline):
+    """A pipeline in which a synchronization point follows each statement, and nothing the last one.
+
+    Only after such a point the server counts for how long it waits for the program. psycopg sends one at the end, and
+    then a request to flush, which stops the count. A program that is suspended during or after `executemany` would hold
+    its locks for as long as its connection lasts. It overrides internal methods of psycopg: there is no other hook.
+    """
+
+    def _communicate_gen(self) -> Generator[Any, Any, None]:
+        self._enqueue_sync()
+        yield from super()._communicate_gen()
+
+    def _exit_gen(self) -> Generator[Any, Any, None]:
+        try:
+            yield from self._communicate_gen()
+        finally:
+            yield from self._fetch_gen(flush=False)
 
 
 class BoundedConnection(psycopg.Connection[Any]):
@@ -73,6 +99,16 @@ class BoundedConnection(psycopg.Connection[Any]):
     def _refuse_when_closing(cls) -> None:
         if cls.closing is not None and cls.closing.is_set():
             raise psycopg.OperationalError(ENDING)
+
+    @contextmanager
+    def _pipeline_nolock(self) -> Generator[psycopg.Pipeline]:
+        """Yield the pipeline of one `executemany`, as psycopg does."""
+        pipeline = self._pipeline = SynchronizedPipeline(self, _no_lock=True)
+        try:
+            with pipeline:
+                yield pipeline
+        finally:
+            self._pipeline = None
 
     def wait(self, gen: Generator[Any, Any, Any], interval: float = POLL_SECONDS, timeout: float | None = None) -> Any:
         """Run *gen* as psycopg does, with a limit on how long the server may be silent."""
