@@ -29,7 +29,8 @@ def read_okta_by_agent(port: int) -> int:
     from agent.http_client import create_client
     from connectors.base import Source
     from connectors.http import RequestLimits
-    from connectors.okta import OktaConnector, OktaSettings
+    from connectors.okta import OktaSettings
+    from connectors.okta.connector import OktaConnector
 
     async def read() -> int:
         settings = OktaSettings.model_validate(

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from connectors.entra.certificate import load_credential
-from connectors.entra.connector import EntraConnector
-from connectors.entra.feed import create_feed
+from connectors.base import Connector
 from connectors.entra.settings import EntraSettings
+from connectors.feed import Feed
 from connectors.provider import ConnectorContext, Provider, Question
 
-__all__ = ["PROVIDER", "EntraConnector", "EntraSettings", "create_feed"]
+__all__ = ["PROVIDER", "EntraSettings"]
 
 
-def _create(name: str, settings: EntraSettings, context: ConnectorContext) -> EntraConnector:
+def _create(name: str, settings: EntraSettings, context: ConnectorContext) -> Connector:
+    # Here and below: only a configured provider imports what reads it.
+    from connectors.entra.connector import EntraConnector
+
     return EntraConnector(
         name,
         settings,
@@ -24,7 +26,15 @@ def _create(name: str, settings: EntraSettings, context: ConnectorContext) -> En
     )
 
 
+def _create_feed(name: str, settings: EntraSettings, context: ConnectorContext) -> Feed:
+    from connectors.entra.feed import create_feed
+
+    return create_feed(name, settings, context)
+
+
 def _credential_checks(settings: EntraSettings) -> Mapping[str, Callable[[], object]]:
+    from connectors.entra.certificate import load_credential
+
     return {} if settings.certificate is None else {"certificate": partial(load_credential, settings)}
 
 
@@ -33,7 +43,7 @@ PROVIDER = Provider(
     title="Microsoft Entra ID",
     settings=EntraSettings,
     create=_create,
-    create_feed=create_feed,
+    create_feed=_create_feed,
     credential_checks=_credential_checks,
     has_guests_and_nesting=True,
     questions=(

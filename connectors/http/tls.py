@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import httpx
@@ -47,11 +47,19 @@ def _default_context(_key_log: str) -> ssl.SSLContext:
 
 def _context_from_file(name: str, file: Path) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=file)
+        found = file.stat()
+        version = (found.st_dev, found.st_ino, found.st_mtime_ns, found.st_size)
+        return _load_file(file, version, os.environ.get(KEY_LOG, ""))
     except (OSError, ssl.SSLError, ValueError) as error:
         why = getattr(error, "strerror", None) or error
         other = "" if name == "ca_bundle" else " Or unset it, and set ca_bundle in the configuration."
         raise TlsConfigError(name, f"names {file}, which can't be used ({why})", FILE_HINT + other) from error
+
+
+@lru_cache(maxsize=1)
+def _load_file(file: Path, _version: tuple[int, ...], _key_log: str) -> ssl.SSLContext:
+    # A daemon makes a client for each run, and must notice that the file was replaced.
+    return ssl.create_default_context(cafile=file)
 
 
 def _context_from_directories(folders: str) -> ssl.SSLContext:

@@ -5,20 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from connectors.okta.auth import signing_key
-from connectors.okta.connector import OktaConnector
-from connectors.okta.feed import create_feed
+from connectors.base import Connector
+from connectors.feed import Feed
 from connectors.okta.settings import OktaSettings
 from connectors.provider import ConnectorContext, Provider, Question
 
-__all__ = ["PROVIDER", "OktaConnector", "OktaSettings", "create_feed"]
+__all__ = ["PROVIDER", "OktaSettings"]
 
 
-def _create(name: str, settings: OktaSettings, context: ConnectorContext) -> OktaConnector:
+def _create(name: str, settings: OktaSettings, context: ConnectorContext) -> Connector:
+    # Here and below: only a configured provider imports what reads it.
+    from connectors.okta.connector import OktaConnector
+
     return OktaConnector(name, settings, context.client, limits=context.limits, progress=context.progress)
 
 
+def _create_feed(name: str, settings: OktaSettings, context: ConnectorContext) -> Feed:
+    from connectors.okta.feed import create_feed
+
+    return create_feed(name, settings, context)
+
+
 def _credential_checks(settings: OktaSettings) -> Mapping[str, Callable[[], object]]:
+    from connectors.okta.auth import signing_key
+
     if settings.private_key is not None:
         return {"private_key": partial(signing_key, settings.private_key)}
     return {} if settings.api_token is None else {"api_token": settings.api_token.reveal_token}
@@ -29,7 +39,7 @@ PROVIDER = Provider(
     title="Okta",
     settings=OktaSettings,
     create=_create,
-    create_feed=create_feed,
+    create_feed=_create_feed,
     credential_checks=_credential_checks,
     questions=(
         Question(

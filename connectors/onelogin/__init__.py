@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from connectors.onelogin.connector import OneLoginConnector
-from connectors.onelogin.feed import create_feed
+from connectors.base import Connector
+from connectors.feed import Feed
 from connectors.onelogin.settings import OneLoginSettings
 from connectors.provider import ConnectorContext, Provider, Question
 
-__all__ = ["PROVIDER", "OneLoginConnector", "OneLoginSettings", "create_feed"]
+__all__ = ["PROVIDER", "OneLoginSettings"]
 
 
-def _create(name: str, settings: OneLoginSettings, context: ConnectorContext) -> OneLoginConnector:
+def _create(name: str, settings: OneLoginSettings, context: ConnectorContext) -> Connector:
+    # Here and below: only a configured provider imports what reads it.
+    from connectors.onelogin.connector import OneLoginConnector
+
     return OneLoginConnector(name, settings, context.client, limits=context.limits, progress=context.progress)
+
+
+def _create_feed(name: str, settings: OneLoginSettings, context: ConnectorContext) -> Feed:
+    from connectors.onelogin.feed import create_feed
+
+    return create_feed(name, settings, context)
 
 
 PROVIDER = Provider(
@@ -19,7 +28,7 @@ PROVIDER = Provider(
     title="OneLogin",
     settings=OneLoginSettings,
     create=_create,
-    create_feed=create_feed,
+    create_feed=_create_feed,
     questions=(
         Question(
             "subdomain",

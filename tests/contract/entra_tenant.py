@@ -14,7 +14,8 @@ import jwt
 import respx
 
 from connectors.base import Progress, Source, discard_progress
-from connectors.entra import EntraConnector, EntraSettings
+from connectors.entra import EntraSettings
+from connectors.entra.connector import EntraConnector
 from connectors.http import DEFAULT_LIMITS, RequestLimits
 from tests.contract.okta_org import FakeTime, Fault, Row, Transport, clock_answer
 

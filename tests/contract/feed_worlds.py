@@ -11,13 +11,13 @@ from starlette.types import ASGIApp
 
 from connectors.base import Source
 from connectors.entra import EntraSettings
-from connectors.entra import create_feed as create_entra_feed
+from connectors.entra.feed import create_feed as create_entra_feed
 from connectors.feed import Feed, FeedEvent, Standing, StandingFound
 from connectors.http import RequestLimits, Timer
 from connectors.okta import OktaSettings
-from connectors.okta import create_feed as create_okta_feed
+from connectors.okta.feed import create_feed as create_okta_feed
 from connectors.onelogin import OneLoginSettings
-from connectors.onelogin import create_feed as create_onelogin_feed
+from connectors.onelogin.feed import create_feed as create_onelogin_feed
 from connectors.provider import ConnectorContext
 from sandbox.company import Company, Person
 from sandbox.entra import EntraOptions, entra_app

@@ -12,7 +12,8 @@ import httpx
 
 from connectors.base import Progress, Source, discard_progress
 from connectors.http import DEFAULT_LIMITS, RequestLimits, Timer
-from connectors.okta import OktaConnector, OktaSettings
+from connectors.okta import OktaSettings
+from connectors.okta.connector import OktaConnector
 
 ORG = "https://acme.okta.com"
 APP, SALES, STAFF = "0oa1b2c3d4", "00g1sales", "00g2staff"

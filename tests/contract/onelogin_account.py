@@ -12,7 +12,8 @@ import httpx
 
 from connectors.base import Progress, Source, discard_progress
 from connectors.http import DEFAULT_LIMITS, RequestLimits
-from connectors.onelogin import OneLoginConnector, OneLoginSettings
+from connectors.onelogin import OneLoginSettings
+from connectors.onelogin.connector import OneLoginConnector
 from tests.contract.okta_org import FakeTime, Fault, clock_answer
 
 ROOT = "https://acme.onelogin.com"

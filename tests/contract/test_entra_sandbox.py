@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from connectors.base import CredentialsRefused, IncompleteRead, PermissionMissing, ReadError, Snapshot, Source, Status
-from connectors.entra import EntraConnector, EntraSettings
+from connectors.entra import EntraSettings
+from connectors.entra.connector import EntraConnector
 from connectors.http import RequestLimits
 from sandbox.entra import EntraOptions, entra_app
 from sandbox.host import host_apps

@@ -21,7 +21,8 @@ from jwcrypto.jws import JWS
 
 from connectors.base import CredentialsRefused, IncompleteRead, ReadError, Snapshot, Source
 from connectors.http import DEFAULT_LIMITS, Timer
-from connectors.okta import OktaConnector, OktaSettings
+from connectors.okta import OktaSettings
+from connectors.okta.connector import OktaConnector
 from connectors.okta.jwk import public_jwk, thumbprint
 from sandbox.company import generate_company
 from sandbox.okta import okta_app

@@ -13,7 +13,7 @@ import pytest
 from connectors.base import PermissionMissing, ReadError, Source, Status
 from connectors.feed import CursorLost, Feed, FeedEvent, Standing
 from connectors.http import RequestLimits
-from connectors.okta import create_feed
+from connectors.okta.feed import create_feed
 from connectors.okta.settings import OktaSettings
 from connectors.provider import ConnectorContext
 from sandbox.company import Company, Person

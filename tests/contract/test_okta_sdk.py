@@ -13,7 +13,8 @@ import pytest
 
 from agent.http_client import create_client
 from connectors.base import Snapshot, Source
-from connectors.okta import OktaConnector, OktaSettings
+from connectors.okta import OktaSettings
+from connectors.okta.connector import OktaConnector
 from sandbox.host import host_apps
 from sandbox.okta import okta_app
 from tests.contract.odd_people import Reading, as_read, hire_odd_people, readings

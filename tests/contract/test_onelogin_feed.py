@@ -12,8 +12,8 @@ import pytest
 from connectors.base import IncompleteRead, PermissionMissing, ReadError, Source, Status
 from connectors.feed import CursorLost, Feed, FeedEvent, Standing, StandingFound
 from connectors.http import RequestLimits, Timer
-from connectors.onelogin import OneLoginSettings, create_feed
-from connectors.onelogin.feed import PAGE_LIMIT
+from connectors.onelogin import OneLoginSettings
+from connectors.onelogin.feed import PAGE_LIMIT, create_feed
 from connectors.provider import ConnectorContext
 from sandbox.company import Company, Group, Person
 from sandbox.onelogin import EventOptions, onelogin_app

@@ -9,7 +9,8 @@ import pytest
 
 from connectors.base import CredentialsRefused, IncompleteRead, Person, ReadError, Snapshot, Source, Status
 from connectors.http import RequestLimits
-from connectors.onelogin import OneLoginConnector, OneLoginSettings
+from connectors.onelogin import OneLoginSettings
+from connectors.onelogin.connector import OneLoginConnector
 from sandbox import company
 from sandbox.faults.action import System
 from sandbox.faults.middleware import FaultMiddleware, Runtime

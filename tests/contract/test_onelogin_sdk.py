@@ -19,7 +19,8 @@ import pytest
 
 from agent.http_client import create_client
 from connectors.base import Snapshot, Source
-from connectors.onelogin import OneLoginConnector, OneLoginSettings
+from connectors.onelogin import OneLoginSettings
+from connectors.onelogin.connector import OneLoginConnector
 from sandbox.company import generate_company
 from sandbox.host import host_apps
 from sandbox.onelogin import onelogin_app

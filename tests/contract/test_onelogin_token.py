@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from connectors.base import CredentialsRefused, IncompleteRead, ReadError
-from connectors.onelogin import OneLoginConnector
+from connectors.onelogin.connector import OneLoginConnector
 from tests.contract.okta_org import Fault, body, broken_off, unreachable
 from tests.contract.onelogin_account import ROOT, SOURCE, TOKEN_PATH, Account, company, error
 

@@ -13,8 +13,10 @@ from agent.http_client import create_client
 from agent.model import Inputs, Kind, Plan, Policy
 from agent.scim.client import ScimClient
 from connectors.base import Connector, Source
-from connectors.okta import OktaConnector, OktaSettings
-from connectors.onelogin import OneLoginConnector, OneLoginSettings
+from connectors.okta import OktaSettings
+from connectors.okta.connector import OktaConnector
+from connectors.onelogin import OneLoginSettings
+from connectors.onelogin.connector import OneLoginConnector
 from sandbox.server import Sandbox, run_sandbox
 from tests.factories import some_limits
 

@@ -27,7 +27,8 @@ import httpx
 import pytest
 
 from connectors.base import Snapshot, Source
-from connectors.entra import EntraConnector, EntraSettings
+from connectors.entra import EntraSettings
+from connectors.entra.connector import EntraConnector
 from sandbox.company import Company, generate_company
 from sandbox.entra import Client, EntraOptions, EntraTenant, entra_app
 from sandbox.faults.action import System

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -32,6 +33,7 @@ from connectors.http import (
 from connectors.http.origin import Origin
 from connectors.http.redact import error_excerpt
 from connectors.http.send import PART_BYTES, send_request
+from connectors.http.tls import tls_context
 
 BASE = Origin("https://acme.example/api/")
 
@@ -339,6 +341,20 @@ async def test_client_trusts_the_bundle_it_is_given(tmp_path: Path) -> None:
 
     async with create_client(bundle, 12) as http:
         assert isinstance(http, httpx.AsyncClient)
+
+
+def test_bundle_is_read_once_until_it_is_replaced(tmp_path: Path) -> None:
+    bundle = tmp_path / "ca.pem"
+    trustme.CA().cert_pem.write_to_path(bundle)
+    first = tls_context(bundle, {})
+    assert tls_context(bundle, {}) is first
+
+    other = trustme.CA().cert_pem
+    other.write_to_path(tmp_path / "new.pem")
+    (tmp_path / "new.pem").replace(bundle)
+    found = tls_context(bundle, {})
+    assert found.get_ca_certs(binary_form=True) == [ssl.PEM_cert_to_DER_cert(other.bytes().decode())]
+    assert found is not first
 
 
 @pytest.mark.parametrize("content", [None, "not a certificate"])
