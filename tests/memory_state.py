@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -441,8 +442,9 @@ class MemoryState:
             newest.run_id, newest.begun_at = run.id, self.now()
         return tuple(each.id for each in left)
 
-    async def record_run(self, run: Run) -> None:
-        self.journal[run.id] = run
+    async def record_run(self, run: Run, document: Iterable[bytes] | None = None) -> None:
+        written = run.document if document is None else await asyncio.to_thread(b"".join, document)
+        self.journal[run.id] = replace(run, document=written)
 
     def _write(self, workspace: str, link: Link) -> None:
         kept = {key: each for key, each in self.links.get(workspace, {}).items() if each.scim_id != link.scim_id}
@@ -533,11 +535,12 @@ class MemoryState:
             self.sizes.setdefault(lease.workspace, []).append((self.now(), dict(baselines)))
 
     async def record_plan(
-        self, lease: Lease, run_id: str, digest: str, document: bytes, approved_digest: str | None = None
+        self, lease: Lease, run_id: str, digest: str, document: Iterable[bytes], approved_digest: str | None = None
     ) -> None:
+        written = await asyncio.to_thread(b"".join, document)
         self._check(lease)
         self.journal[run_id] = replace(
-            self.journal[run_id], digest=digest, document=document, approved_digest=approved_digest
+            self.journal[run_id], digest=digest, document=written, approved_digest=approved_digest
         )
 
     async def record_approval(self, lease: Lease, approval: Approval) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +17,11 @@ from agent.engine.request import RunResult
 from agent.errors import UsageError
 from agent.model.run import LinkEdit
 from agent.report.commands import with_config
-from agent.report.document import plan_document, to_json_bytes, workspace_object
+from agent.report.document import plan_document, shown_workspace, to_json_bytes
 from agent.report.escape import escape_control
 from agent.report.evidence import MANIFEST_NAME
 from agent.report.link_edits import describe_link_edits
-from agent.report.render import NO_OUTCOMES, Format, RenderOptions, render
+from agent.report.render import NO_OUTCOMES, Format, RenderOptions, json_parts, render
 from agent.report.run_identity import with_run
 from agent.report.schema import Document, OutcomeRow, WorkspaceObject
 from agent.report.table import format_table
@@ -62,7 +62,7 @@ def document_from_results(results: Sequence[RunResult], user: str = "") -> Docum
 
 
 def _object_from_result(result: RunResult) -> WorkspaceObject:
-    planned = workspace_object(result.planned, result.digest)
+    planned = shown_workspace(result.planned, result.digest)
     return planned if result.run is None else with_run(planned, result.run, result.approvals)
 
 
@@ -125,6 +125,10 @@ def print_report(
     outcomes: Mapping[str, Sequence[OutcomeRow]] = NO_OUTCOMES,
 ) -> None:
     """Write a report to stdout. The commands in text have the configuration in use: they are to be copied."""
+    if output_format is Format.JSON:
+        sys.stdout.buffer.writelines(json_parts(document, outcomes))
+        sys.stdout.flush()
+        return
     text = render(document, output_format, options, outcomes)
     print_text(add_config(text) if output_format is Format.TEXT else text)
 
@@ -164,11 +168,11 @@ def write_evidence(folder: Path, files: Mapping[str, bytes], manifest: bytes) ->
             f"{folder} can't be written ({error.strerror}).", "Name a new folder inside a folder that is writable."
         ) from error
     for name, content in (*files.items(), (MANIFEST_NAME, manifest)):
-        write_file(folder / name, content)
+        write_file(folder / name, [content])
 
 
-def write_file(path: Path, content: bytes) -> None:
-    """Write a temporary file next to *path* and rename it, so that no reader sees a partial file.
+def write_file(path: Path, parts: Iterable[bytes]) -> None:
+    """Write *parts* to a temporary file next to *path* and rename it, so that no reader sees a partial file.
 
     Raises `UsageError` if the file can't be written.
     """
@@ -176,12 +180,14 @@ def write_file(path: Path, content: bytes) -> None:
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines(parts)
             os.fsync(file.fileno())
         Path(temporary).replace(path)
-    except OSError as error:
+    except BaseException as error:
         if temporary is not None:
             Path(temporary).unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise UsageError(
             f"{path} can't be written ({error.strerror}).", "Name a file in a folder that is writable."
         ) from error

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum, auto
+from functools import cache
 from typing import Protocol
 
 from agent.diff.builder import PlanBuilder
 from agent.diff.leavers import would_deactivate
-from agent.model import Kind, LastSeen, Link, Member, Memory, Note, Written
+from agent.model import GroupRef, Kind, LastSeen, Link, Member, Memory, Note, Written
 from agent.model.codes import NoteCode
 from agent.model.email import is_same_name, normalize
 from agent.model.run import ChangeRecord, Outcome
@@ -47,27 +48,21 @@ def last_seen_members(
 ) -> tuple[LastSeen, ...]:
     """Return the members of the listing as a run left them, in the order of their ids."""
     owners = {link.scim_id: link for link in links}
-    shown: dict[str, tuple[str, str, bool | None]] = {
-        scim_id: (member.email, member.display_name, member.active) for scim_id, member in members.items()
-    }
-    for record in records:
-        change, scim_id = record.change, record.scim_id
-        if change.kind is Kind.ADOPT or scim_id is None:
-            continue
-        email, name, active = shown.get(scim_id, (change.email, change.display_name, True))
-        if change.kind is not Kind.CREATE and scim_id not in shown:  # it answered under a new id
-            email, name, active = shown.pop(change.scim_id or "", (email, name, active))
-        if record.outcome is Outcome.DONE:
-            after = change.after
-            name = name if after.display_name is None else after.display_name
-            active = active if after.active is None else after.active
-            shown[scim_id] = (after.email or email, name, active)
-        elif record.outcome in UNCERTAIN_OUTCOMES:
-            shown[scim_id] = (email, name, None)
+    # Only those that differ from the listing: of many people a second one takes room.
+    written = _written_members(members, records)
+    # Shared by everyone who has them.
+    group_names = cache(_group_names)
     left = []
-    for scim_id, (email, name, active) in sorted(shown.items()):
+    for scim_id in sorted({*members, *written}):
+        if scim_id in written:
+            shown = written[scim_id]
+            if shown is None:
+                continue
+            email, name, active = shown
+        else:
+            member = members[scim_id]
+            email, name, active = member.email, member.display_name, member.active
         link = owners.get(scim_id)
-        groups = tuple(sorted({group.name for group in link.groups})) if link else ()
         left.append(
             LastSeen(
                 scim_id=scim_id,
@@ -75,10 +70,45 @@ def last_seen_members(
                 display_name=name,
                 active=active,
                 person=link.person if link else None,
-                groups=groups,
+                groups=group_names(link.groups) if link else (),
             )
         )
     return tuple(left)
+
+
+def _group_names(groups: tuple[GroupRef, ...]) -> tuple[str, ...]:
+    return tuple(sorted({group.name for group in groups}))
+
+
+def _written_members(
+    members: Mapping[str, Member], records: Sequence[ChangeRecord]
+) -> dict[str, tuple[str, str, bool | None] | None]:
+    """Return email, name and state of the members that *records* are about, None for one that has a new id."""
+    written: dict[str, tuple[str, str, bool | None] | None] = {}
+
+    def shown(scim_id: str) -> tuple[str, str, bool | None] | None:
+        if scim_id in written:
+            return written[scim_id]
+        member = members.get(scim_id)
+        return None if member is None else (member.email, member.display_name, member.active)
+
+    for record in records:
+        change, scim_id = record.change, record.scim_id
+        if change.kind is Kind.ADOPT or scim_id is None:
+            continue
+        before = shown(scim_id)
+        if before is None and change.kind is not Kind.CREATE and change.scim_id:  # it answered under a new id
+            before = shown(change.scim_id)
+            written[change.scim_id] = None
+        email, name, active = before or (change.email, change.display_name, True)
+        if record.outcome is Outcome.DONE:
+            after = change.after
+            name = name if after.display_name is None else after.display_name
+            active = active if after.active is None else after.active
+            written[scim_id] = (after.email or email, name, active)
+        elif record.outcome in UNCERTAIN_OUTCOMES:
+            written[scim_id] = (email, name, None)
+    return written
 
 
 def drift_notes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from agent.engine.records import finished_dry_run, new_run_id
 from agent.engine.request import Decision, RunRequest, RunResult, has_pending_changes, is_awaiting_approval
 from agent.errors import ExitCode, exit_code_for_read_error
 from agent.ports.tracer import NO_TRACER, Tracer
+from agent.report.document import plan_parts
 
 __all__ = ["dry_run", "exit_code_of_plan"]
 
@@ -39,8 +39,8 @@ async def dry_run(
         decisions = await planner.plan(list(selected.values()), request.user)
     results = []
     for decision in decisions:
-        run = await asyncio.to_thread(finished_dry_run, decision, request, now, planner.clock.now())
-        await planner.state.record_run(run)
+        run = finished_dry_run(decision, request, now, planner.clock.now())
+        await planner.state.record_run(run, plan_parts(decision.planned, decision.digest))
         paused = await planner.state.load_pause(decision.policy.workspace)
         code = exit_code_of_plan(decision, exit_code=exit_code)
         results.append(

@@ -92,9 +92,10 @@ class ReplanningApplier:
         self.read_at = self.planner.clock.elapsed()
         log.info("plan.outdated", workspace=self.workspace.policy.workspace)
         try:
-            return (await self.planner.plan([self.workspace], self.request.user))[0]
+            (decision,) = await self.planner.plan([self.workspace], self.request.user)
         except PigmentSyncError as error:
             return error.message
+        return replace(decision, inputs=None)
 
     async def _record_untried(self, applied: ApplyResult, why: str) -> ApplyResult:
         return await self.applier.record_not_applied(applied.remaining, Outcome.NOT_TRIED, why)

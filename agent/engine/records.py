@@ -16,7 +16,6 @@ from agent.model.provenance import Provenance
 from agent.model.run import ChangeRecord, Outcome, Run, RunCounts, RunStatus
 from agent.ports.clock import Clock
 from agent.ports.state import State
-from agent.report.document import encode_plan
 
 __all__ = [
     "RETENTION",
@@ -74,7 +73,7 @@ def admin_run(workspace: str, request: RunRequest, now: datetime, provenance: Pr
 
 
 def finished_dry_run(decision: Decision, request: RunRequest, started_at: datetime, now: datetime) -> Run:
-    """Return a dry run that ends now, with its plan or the reason why it has no plan."""
+    """Return a dry run that ends now, without its document, which is recorded with it."""
     unplanned, plan = decision.unplanned, decision.plan
     return Run(
         id=request.run_ids.get(decision.policy.workspace) or new_run_id(now),
@@ -87,7 +86,6 @@ def finished_dry_run(decision: Decision, request: RunRequest, started_at: dateti
         by=request.by,
         reason=request.reason,
         digest=decision.digest,
-        document=encode_plan(decision.planned, decision.digest),
         error=unplanned.message if unplanned else "",
         guarded=plan.members.guarded if plan and not decision.target_check.holds_everything else None,
         requests=decision.requests,

@@ -25,7 +25,7 @@ from agent.model.run import ChangeRecord, Lease, Outcome, Pause, Run, RunOutcome
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.ports.workspace import WorkspaceClient
-from agent.report.document import encode_plan
+from agent.report.document import plan_parts
 
 __all__ = ["OpenRun", "RunRecorder"]
 
@@ -64,8 +64,8 @@ class RunRecorder:
     clock: Clock
 
     async def record_plan(self, opened: OpenRun, decision: Decision, approved_digest: str | None) -> None:
-        raw = await asyncio.to_thread(encode_plan, decision.planned, decision.digest)
-        await self.state.record_plan(opened.lease, opened.run.id, decision.digest, raw, approved_digest)
+        parts = plan_parts(decision.planned, decision.digest)
+        await self.state.record_plan(opened.lease, opened.run.id, decision.digest, parts, approved_digest)
         opened.run = replace(opened.run, digest=decision.digest, approved_digest=approved_digest)
 
     async def record_approval(self, opened: OpenRun, given: PlanApproval, before: Plan, decision: Decision) -> None:

@@ -136,7 +136,11 @@ class Sync:
         workspaces = [ReadOnlyWorkspace(each.policy, each.client) for each in started]
         for each in started:
             each.read_at = self.planner.clock.elapsed()
-        decisions = await self.planner.plan(workspaces, request.user)
+        decisions = [
+            # Writing may take hours, and needs nothing of what was read but the members.
+            replace(decision, inputs=None)
+            for decision in await self.planner.plan(workspaces, request.user)
+        ]
         self._pending.update((each.policy.workspace, planned_deactivations(each)) for each in decisions)
         # Concurrently: while the state is away, each waits for it as long as its lease may last.
         unrecorded = await asyncio.gather(*map(self._unrecorded, started, decisions))

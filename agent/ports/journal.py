@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -28,14 +28,20 @@ class Journal(Protocol):
         """
         ...
 
-    async def record_run(self, run: Run) -> None:
-        """Write a finished run that needed no lease: a dry run, a pause."""
+    async def record_run(self, run: Run, document: Iterable[bytes] | None = None) -> None:
+        """Write a finished run that needed no lease: a dry run, a pause.
+
+        *document* are the parts of its document, instead of `Run.document`: a run that holds all of it takes much room.
+        """
         ...
 
     async def record_plan(
-        self, lease: Lease, run_id: str, digest: str, document: bytes, approved_digest: str | None = None
+        self, lease: Lease, run_id: str, digest: str, document: Iterable[bytes], approved_digest: str | None = None
     ) -> None:
-        """Write the run's plan. *approved_digest* is the approved digest, of this plan or of the whole document."""
+        """Write the run's plan. *document* are its parts; to make them takes seconds, so it is not done in this thread.
+
+        *approved_digest* is the approved digest, of this plan or of the whole document.
+        """
         ...
 
     async def record_approval(self, lease: Lease, approval: Approval) -> None:

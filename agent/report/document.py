@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Literal, cast, overload
 
 import orjson
 
@@ -39,15 +40,19 @@ from connectors.base import PersonKey
 __all__ = [
     "CHANGES_AT_ONCE",
     "MAX_NAMED",
+    "ChangeObjects",
     "combined_digest",
     "counts_of",
     "document_digest",
+    "document_parts",
     "encode_document",
     "encode_plan",
     "encode_workspace",
     "has_own_digest",
     "plan_digest",
     "plan_document",
+    "plan_parts",
+    "shown_workspace",
     "to_json_bytes",
     "workspace_digest",
     "workspace_object",
@@ -61,6 +66,8 @@ UNDIGESTED_NOTES = frozenset({NoteCode.ANOTHER_WRITER, NoteCode.DRIFT, NoteCode.
 
 CHANGES_AT_ONCE = 1_000
 """How many changes are objects at once where a document is only written: as objects they take ten times its bytes."""
+
+NO_OTHERS: Mapping[str, object] = MappingProxyType({})
 
 MAX_NAMED = 10
 """How many of the affected emails a guard lists."""
@@ -98,34 +105,99 @@ def plan_document(objects: Sequence[WorkspaceObject], generated_at: str, user: s
     return whole
 
 
+def shown_workspace(plan: Plan | Unplanned, digest: str) -> WorkspaceObject:
+    """Return what `workspace_object` returns for *plan* with its *digest*, but make each change where it is read."""
+    whole = _object_without_digest(plan)
+    if isinstance(plan, Plan):
+        whole["changes"] = ChangeObjects(plan.changes)
+    whole["digest"] = digest
+    return whole
+
+
+class ChangeObjects(Sequence[ChangeObject]):
+    """The changes of a plan as the document shows them, each made where it is read.
+
+    As objects, all changes of many people take more room than the plan.
+    """
+
+    def __init__(self, changes: Sequence[Change]) -> None:
+        self._changes = changes
+
+    def __len__(self) -> int:
+        return len(self._changes)
+
+    @overload
+    def __getitem__(self, index: int, /) -> ChangeObject: ...
+
+    @overload
+    def __getitem__(self, index: slice, /) -> list[ChangeObject]: ...
+
+    def __getitem__(self, index: int | slice, /) -> ChangeObject | list[ChangeObject]:
+        if isinstance(index, int):
+            return cast("ChangeObject", _encodable(_change_object(self._changes[index])))
+        return cast("list[ChangeObject]", _encodable([_change_object(change) for change in self._changes[index]]))
+
+    def __iter__(self) -> Iterator[ChangeObject]:
+        for start in range(0, len(self), CHANGES_AT_ONCE):
+            yield from self[start : start + CHANGES_AT_ONCE]
+
+
 def encode_document(whole: Document) -> bytes:
     """Return the document as it is written: UTF-8, keys sorted, one newline at the end."""
-    return to_json_bytes(whole)
+    return b"".join(document_parts(whole))
+
+
+def document_parts(whole: Document, others: Mapping[str, object] = NO_OTHERS) -> Iterator[bytes]:
+    """Yield what `encode_document` returns, part by part, with the keys of *others* added."""
+    workspaces = whole["workspaces"]
+    bare = {**whole, **others, "workspaces": [{**each, "changes": []} for each in workspaces]}
+    pieces = to_json_bytes(bare).split(b'\n      "changes": []')
+    if len(pieces) != len(workspaces) + 1:
+        # A document that was read may have unknown keys, which look like these.
+        complete = [{**each, "changes": list(each["changes"])} for each in workspaces]
+        yield to_json_bytes({**bare, "workspaces": complete})
+        return
+    yield pieces[0]
+    for each, following in zip(workspaces, pieces[1:], strict=True):
+        yield b"\n      "
+        yield from _change_lines(each["changes"], lambda some: {"workspaces": [{"changes": some}]})
+        yield following
 
 
 def encode_plan(plan: Plan | Unplanned, digest: str = "") -> bytes:
-    """Return the plan of one workspace as the journal keeps it, with its *digest*, which is computed if empty.
+    """Return the plan of one workspace as the journal keeps it, with its *digest*, which is computed if empty."""
+    return b"".join(plan_parts(plan, digest))
 
-    It is what `encode_workspace` makes of its object, without the objects of all changes at once.
+
+def plan_parts(plan: Plan | Unplanned, digest: str = "") -> Iterator[bytes]:
+    """Yield what `encode_plan` returns, part by part. A plan of many people is large, as objects and as text.
+
+    It is what `encode_workspace` makes of its object.
     """
     whole = _object_without_digest(plan)
     whole["digest"] = digest or plan_digest(plan)
     written = to_json_bytes(whole)
-    if isinstance(plan, Unplanned) or not plan.changes:
-        return written
+    if isinstance(plan, Unplanned):
+        yield written
+        return
     before, _, after = written.partition(b'\n  "changes": []')
-    return b"".join([before, *_indented_changes(plan.changes), after])
+    yield before + b"\n  "
+    yield from _change_lines(ChangeObjects(plan.changes), lambda some: {"changes": some})
+    yield after
 
 
-def _indented_changes(changes: Sequence[Change]) -> Iterator[bytes]:
-    """Yield the lines of `changes`, as they stand in the object of a workspace."""
-    begin, end = b'{\n  "changes": [', b"\n  ]\n}\n"
-    yield begin[1:]
+def _change_lines(changes: Sequence[ChangeObject], frame: Callable[[list[object]], object]) -> Iterator[bytes]:
+    """Yield `"changes"` with *changes* as it stands in what *frame* makes of some, from its key to its end."""
+    if not changes:
+        yield b'"changes": []'
+        return
+    before, _, after = to_json_bytes(frame([{}])).partition(b"{}")
+    gap = before.rpartition(b"[")[2]
+    yield b'"changes": ['
     for start in range(0, len(changes), CHANGES_AT_ONCE):
-        shown = [_change_object(change) for change in changes[start : start + CHANGES_AT_ONCE]]
-        yield b"," if start else b""
-        yield to_json_bytes({"changes": shown})[len(begin) : -len(end)]
-    yield b"\n  ]"
+        yield b"," + gap if start else gap
+        yield to_json_bytes(frame([*changes[start : start + CHANGES_AT_ONCE]]))[len(before) : -len(after)]
+    yield after[: after.index(b"]") + 1]
 
 
 def encode_workspace(workspace: WorkspaceObject) -> bytes:
@@ -135,7 +207,7 @@ def encode_workspace(workspace: WorkspaceObject) -> bytes:
 
 def plan_digest(plan: Plan | Unplanned) -> str:
     """Return the digest that approves *plan*: that of its object in the document."""
-    return _digest(_object_without_digest(plan), plan.changes if isinstance(plan, Plan) else ())
+    return _digest(_object_without_digest(plan), ChangeObjects(plan.changes if isinstance(plan, Plan) else ()))
 
 
 def workspace_digest(workspace: WorkspaceObject) -> str:
@@ -143,7 +215,7 @@ def workspace_digest(workspace: WorkspaceObject) -> str:
     return _sha256(_covered_now(workspace))
 
 
-def _digest(workspace: WorkspaceObject, changes: Sequence[Change]) -> str:
+def _digest(workspace: WorkspaceObject, changes: ChangeObjects) -> str:
     """Return the digest of *workspace*, which has no changes, with *changes*."""
     if not changes:
         return workspace_digest(workspace)
@@ -155,9 +227,8 @@ def _digest(workspace: WorkspaceObject, changes: Sequence[Change]) -> str:
     end = covered.removeprefix(begin)
     found = hashlib.sha256(begin)
     for start in range(0, len(changes), CHANGES_AT_ONCE):
-        shown = _encodable([_change_object(change) for change in changes[start : start + CHANGES_AT_ONCE]])
         found.update(b"," if start else b"")
-        found.update(orjson.dumps(shown, option=orjson.OPT_SORT_KEYS)[1:-1])
+        found.update(orjson.dumps(changes[start : start + CHANGES_AT_ONCE], option=orjson.OPT_SORT_KEYS)[1:-1])
     found.update(end)
     return f"sha256:{found.hexdigest()}"
 

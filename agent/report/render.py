@@ -5,18 +5,19 @@ All start from the document, never from a plan, so a saved plan and a past run l
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import assert_never
 
 from agent.report.csv import render_csv
-from agent.report.document import encode_document, to_json_bytes
+from agent.report.document import document_parts
 from agent.report.markdown import render_markdown
 from agent.report.schema import Document, Outcomes
 from agent.report.text import render_text
 
-__all__ = ["NO_OUTCOMES", "Format", "RenderOptions", "render"]
+__all__ = ["NO_OUTCOMES", "Format", "RenderOptions", "json_parts", "render"]
 
 
 class Format(StrEnum):
@@ -70,7 +71,7 @@ def render(
                 shows_digest=options.shows_digest,
             )
         case Format.JSON:
-            return _render_json(document, outcomes)
+            return b"".join(json_parts(document, outcomes)).decode()
         case Format.MARKDOWN:
             return render_markdown(
                 document, outcomes, max_chars=options.max_chars, shows_approval=options.shows_approval
@@ -86,9 +87,10 @@ def render(
             assert_never(output_format)
 
 
-def _render_json(document: Document, outcomes: Outcomes) -> str:
-    """Return the document. The outcomes of its changes are added next to the workspaces, outside all digests."""
-    if not outcomes:
-        return encode_document(document).decode()
+def json_parts(document: Document, outcomes: Outcomes = NO_OUTCOMES) -> Iterator[bytes]:
+    """Yield the document part by part, as UTF-8.
+
+    The outcomes of its changes are added next to the workspaces, outside all digests.
+    """
     outcome_rows = {name: [asdict(line) for line in lines] for name, lines in outcomes.items()}
-    return to_json_bytes({**document, "outcomes": outcome_rows}).decode()
+    return document_parts(document, {"outcomes": outcome_rows} if outcomes else {})

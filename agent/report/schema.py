@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, NotRequired
+from typing import TYPE_CHECKING, Annotated, Literal, NotRequired
 
 from annotated_types import Ge
 from typing_extensions import TypedDict
@@ -115,6 +115,13 @@ class ChangeObject(TypedDict):
     given_name: NotRequired[str]
     family_name: NotRequired[str]
     waits_for: NotRequired[str]
+
+
+if TYPE_CHECKING:
+    ChangeList = Sequence[ChangeObject]
+else:
+    # A file must have a list. What only shows a plan makes each change where it is read.
+    ChangeList = list[ChangeObject]
 
 
 class HoldObject(TypedDict):
@@ -244,7 +251,7 @@ class PlannedObject(TypedDict):
     sources: list[SourceObject]
     members: MemberObject
     counts: Counts
-    changes: list[ChangeObject]
+    changes: ChangeList
     holds: list[HoldObject]
     notes: list[NoteObject]
     guards: list[GuardObject]
@@ -263,7 +270,7 @@ class UnplannedObject(TypedDict):
     status: Literal["incomplete", "credentials", "busy"]
     digest: str
     error: ErrorObject
-    changes: list[ChangeObject]
+    changes: ChangeList
     holds: list[HoldObject]
     notes: list[NoteObject]
     run: NotRequired[RunObject]

@@ -147,8 +147,9 @@ class _TextReport:
         for kind, lines in view.changes_by_kind.items():
             # A first run matches everyone; what it sends must not be buried among those lines.
             is_folded = kind == "adopt" and self.max_rows is not None and len(lines) > COLLAPSED_ROWS
-            rows = [_change_row(line) for line in (lines[:COLLAPSED_ROWS] if is_folded else lines)]
-            yield from self.section(KIND_LABELS[kind].title, len(lines), KIND_LABELS[kind].meaning, rows)
+            rows = [_change_row(line) for line in lines[: COLLAPSED_ROWS if is_folded else self.max_rows]]
+            left_out = 0 if is_folded else len(lines) - len(rows)
+            yield from self.section(KIND_LABELS[kind].title, len(lines), KIND_LABELS[kind].meaning, rows, left_out)
             if is_folded:
                 yield [(f"    … and {len(lines) - COLLAPSED_ROWS:,} more; --verbose shows them", DIM)]
         yield from self.unplanned_outcomes(view)
@@ -156,20 +157,24 @@ class _TextReport:
         yield from self.guards(view, workspace)
         yield from self.notes(workspace)
 
-    def section(self, title: str, count: int, meaning: str, rows: Sequence[Row]) -> Iterator[StyledLine]:
+    def section(
+        self, title: str, count: int, meaning: str, rows: Sequence[Row], left_out: int = 0
+    ) -> Iterator[StyledLine]:
         yield []
         yield self.heading(f"  {title} ({count:,})", meaning)
-        yield from self.table(rows)
+        yield from self.table(rows, left_out)
 
     def heading(self, title: str, meaning: str) -> StyledLine:
         fits = cell_len(title) + 2 + cell_len(meaning) <= self.width
         return [(title, BOLD), (f"  {meaning}" if fits else "", DIM)]
 
-    def table(self, rows: Sequence[Row]) -> Iterator[StyledLine]:
+    def table(self, rows: Sequence[Row], left_out: int = 0) -> Iterator[StyledLine]:
+        """Yield the lines of the first *rows*. *left_out* more were left out already."""
         shown = rows if self.max_rows is None else rows[: self.max_rows]
         yield from rows_in_columns(shown, self.width)
-        if len(shown) < len(rows):
-            yield [(f"    … and {len(rows) - len(shown):,} more; all are in --format csv, html and json", WARN)]
+        left_out += len(rows) - len(shown)
+        if left_out:
+            yield [(f"    … and {left_out:,} more; all are in --format csv, html and json", WARN)]
 
     def paragraph(self, words: str, style: Style, indent: int) -> Iterator[StyledLine]:
         return paragraph_lines(words, style, indent, self.width)

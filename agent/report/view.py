@@ -6,7 +6,7 @@ import shlex
 from collections import Counter, defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import cast
+from typing import cast, overload
 
 from agent.model.codes import GuardCode
 from agent.model.email import normalize
@@ -84,6 +84,41 @@ class ChangeRow:
         return f"approved by {' and '.join(self.approved_by)}" if self.approved_by else "approved"
 
 
+class ChangeRows(Sequence[ChangeRow]):
+    """The rows of one kind, each made where it is read: a report in text shows few of many.
+
+    *released* are those that were held; they stand last.
+    """
+
+    def __init__(self, changes: Sequence[ChangeObject]) -> None:
+        self._changes = changes
+        self._numbers: list[int] = []
+        self._outcomes: list[OutcomeRow | None] = []
+        self.released: list[ChangeRow] = []
+
+    def add(self, number: int, outcome: OutcomeRow | None) -> None:
+        """Add the change with this *number*, and what came of it."""
+        self._numbers.append(number)
+        self._outcomes.append(outcome)
+
+    def __len__(self) -> int:
+        return len(self._numbers) + len(self.released)
+
+    @overload
+    def __getitem__(self, index: int, /) -> ChangeRow: ...
+
+    @overload
+    def __getitem__(self, index: slice, /) -> list[ChangeRow]: ...
+
+    def __getitem__(self, index: int | slice, /) -> ChangeRow | list[ChangeRow]:
+        if isinstance(index, slice):
+            return [self[each] for each in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        if place >= len(self._numbers):
+            return self.released[place - len(self._numbers)]
+        return _row_from_change(self._changes[self._numbers[place]], self._outcomes[place])
+
+
 class ShownHold(HoldObject):
     """A hold with since when it waits (*held_since*), and the sentence for it (*age*); both empty if not recorded."""
 
@@ -103,7 +138,7 @@ class View:
 
     workspace: WorkspaceObject
     executed: bool
-    changes_by_kind: Mapping[str, tuple[ChangeRow, ...]]
+    changes_by_kind: Mapping[str, Sequence[ChangeRow]]
     holds: tuple[ShownHold, ...]
     unplanned_outcomes: tuple[OutcomeRow, ...]
     headline: str
@@ -163,24 +198,30 @@ def workspace_view(
     waiting: dict[tuple[str, str], list[OutcomeRow]] = defaultdict(list)
     for outcome in outcomes or ():
         waiting[outcome.kind, normalize(outcome.email)].append(outcome)
-    lines = [_row_from_change(change, waiting) for change in workspace["changes"]]
+    shown: dict[str, ChangeRows] = {kind: ChangeRows(workspace["changes"]) for kind in KINDS}
+    outcome_counts = Counter[tuple[str, str]]()
+    for number, change in enumerate(workspace["changes"]):
+        answer = _take_outcome(waiting, change["kind"], [change["email"]]) if waiting else None
+        shown[change["kind"]].add(number, answer)
+        outcome_counts[change["kind"], answer.outcome if answer else ""] += 1
     holds = []
     for hold, guards in zip(_shown_holds(workspace, at), hold_guards(workspace), strict=True):
         answer = _take_outcome(waiting, hold["kind"], _hold_addresses(hold)) if waiting else None
         if answer is None:
             holds.append(hold)
         else:
-            lines.append(_row_from_hold(hold, answer, approver_names(workspace, guards)))
+            shown[hold["kind"]].released.append(_row_from_hold(hold, answer, approver_names(workspace, guards)))
+            outcome_counts[hold["kind"], answer.outcome] += 1
     others = tuple(sorted((one for left in waiting.values() for one in left), key=lambda one: one.seq))
-    by_kind = {kind: tuple(line for line in lines if line.kind == kind) for kind in KINDS}
-    shown = {kind: some for kind, some in by_kind.items() if some}
+    by_kind = {kind: some for kind, some in shown.items() if some}
     if outcomes is None:
-        return View(workspace, False, shown, tuple(holds), others, planned_sentence(workspace, user))
-    done, undone = _outcome_counts(lines, others)
+        return View(workspace, False, by_kind, tuple(holds), others, planned_sentence(workspace, user))
+    outcome_counts.update((one.kind, one.outcome) for one in others)
+    done, undone = _split_counts(outcome_counts)
     headline = executed_sentence(
         done, undone, Counter(hold["kind"] for hold in holds), workspace["counts"]["in-sync"], user
     )
-    return View(workspace, True, shown, tuple(holds), others, headline, done, undone)
+    return View(workspace, True, by_kind, tuple(holds), others, headline, done, undone)
 
 
 def _shown_holds(workspace: PlannedObject, at: str) -> list[ShownHold]:
@@ -281,11 +322,15 @@ def _user_option(user: str) -> str:
     return f" --user {shlex.quote(escape_control(user))}" if user else ""
 
 
-def _outcome_counts(lines: Sequence[ChangeRow], others: Sequence[OutcomeRow]) -> tuple[Counter[str], Counter[str]]:
-    outcomes_by_row = [(line.kind, escape_control(line.outcome.outcome) if line.outcome else "") for line in lines]
-    outcomes_by_row += [(one.kind, escape_control(one.outcome)) for one in others]
-    done = Counter(kind for kind, outcome in outcomes_by_row if outcome == DONE)
-    return done, Counter(outcome for _, outcome in outcomes_by_row if outcome != DONE)
+def _split_counts(outcomes: Mapping[tuple[str, str], int]) -> tuple[Counter[str], Counter[str]]:
+    """Return how many were done by kind, and how many were not by outcome, in the order in which they occur."""
+    done, undone = Counter[str](), Counter[str]()
+    for (kind, outcome), count in outcomes.items():
+        if outcome == DONE:
+            done[kind] += count
+        else:
+            undone[escape_control(outcome)] += count
+    return done, undone
 
 
 def _shared_sentence(sentences: Sequence[str]) -> str:
@@ -315,7 +360,7 @@ def _take_outcome(
     return None
 
 
-def _row_from_change(change: ChangeObject, waiting: dict[tuple[str, str], list[OutcomeRow]]) -> ChangeRow:
+def _row_from_change(change: ChangeObject, outcome: OutcomeRow | None) -> ChangeRow:
     person = change["person"]
     return ChangeRow(
         change["kind"],
@@ -328,7 +373,7 @@ def _row_from_change(change: ChangeObject, waiting: dict[tuple[str, str], list[O
         change["after"],
         escape_control(change["scim_id"] or ""),
         (escape_control(person["connector"]), escape_control(person["id"])) if person else None,
-        _take_outcome(waiting, change["kind"], [change["email"]]) if waiting else None,
+        outcome,
     )
 
 

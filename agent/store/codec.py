@@ -19,6 +19,7 @@ __all__ = [
     "change_from_json",
     "change_to_json",
     "compress",
+    "compress_parts",
     "decompress",
     "from_micros",
     "groups_from_json",
@@ -192,7 +193,14 @@ def _last_row_end(text: bytes) -> int:
 
 
 def compress(document: bytes | None) -> bytes | None:
-    return None if document is None else zlib.compress(document)
+    return None if document is None else compress_parts((document,))
+
+
+def compress_parts(parts: Iterable[bytes]) -> bytes:
+    """Return what `decompress` unpacks to the joined *parts*, without joining them."""
+    packing = zlib.compressobj()
+    packed = [packing.compress(part) for part in parts]
+    return b"".join((*packed, packing.flush()))
 
 
 def decompress(stored: bytes | None) -> bytes | None:

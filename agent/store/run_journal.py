@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from agent.model.provenance import Provenance
 from agent.model.run import ChangeRecord, Run, RunCounts, RunOutcome, RunStatus, Trigger
 from agent.report.hold_age import has_plan
 from agent.store.change_journal import insert_if_absent, record_answers
-from agent.store.codec import compress, decompress, from_micros, to_micros
+from agent.store.codec import compress, compress_parts, decompress, from_micros, to_micros
 from agent.store.tables import runs
 from agent.store.text import EscapedText
 
@@ -52,8 +52,8 @@ def insert_run(connection: Connection, run: Run, *, is_repeatable: bool = False)
     connection.execute(create.values(**run_row(run)))
 
 
-def run_row(run: Run) -> dict[str, Any]:
-    """Return the row of *run*, its document compressed."""
+def run_row(run: Run, document: Iterable[bytes] | None = None) -> dict[str, Any]:
+    """Return the row of *run*, its document compressed: the parts in *document*, else that of *run*."""
     return dict(
         id=run.id,
         workspace=run.workspace,
@@ -66,7 +66,7 @@ def run_row(run: Run) -> dict[str, Any]:
         reason=run.reason,
         approved=run.approved_digest,
         digest=run.digest,
-        document=compress(run.document),
+        document=compress(run.document) if document is None else compress_parts(document),
         error=run.error,
         guarded=run.guarded,
         requests=run.requests,

@@ -516,7 +516,7 @@ async def test_last_plan_is_of_everyone_of_the_target_and_complete(state: State)
 
 async def test_runs_keep_their_plan_and_are_found_by_its_digest(state: State) -> None:
     lease = await begun(state)
-    await state.record_plan(lease, "r1", "sha256:a", b'{"a": 1}', "sha256:a")
+    await state.record_plan(lease, "r1", "sha256:a", [b'{"a"', b": 1}"], "sha256:a")
     await state.end_run(
         lease,
         "r1",

@@ -52,7 +52,7 @@ async def test_superseded_lease_can_write_nothing(state: State) -> None:
         lambda: state.record_answer(old, done(change), Link(ANN, "m1")),
         lambda: state.record_adoptions(old, "r1", [(0, change, Link(ANN, "m1"))]),
         lambda: state.update_memory(old, (), frozenset({(ANN, "m1")}), {("okta-main", "g1"): ("G", 1)}),
-        lambda: state.record_plan(old, "r1", "sha256:x", b"{}"),
+        lambda: state.record_plan(old, "r1", "sha256:x", [b"{}"]),
         lambda: state.record_last_seen(old, "r1", ()),
         lambda: state.end_run(old, "r1", RunOutcome(RunStatus.DONE)),
         lambda: state.record_link_edits(old, a_run("r3"), [LinkEdit(Link(ANN, "m1"), None)]),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from connectors.base import PersonKey
 def test_file_is_replaced_and_no_other_file_is_left(tmp_path: Path) -> None:
     path = tmp_path / "plan.json"
     path.write_text("previous")
-    write_file(path, b"now")
+    write_file(path, [b"no", b"w"])
 
     assert path.read_bytes() == b"now"
     assert [each.name for each in tmp_path.iterdir()] == ["plan.json"]
@@ -27,10 +28,20 @@ def test_path_that_cannot_be_written_is_a_usage_error_and_leaves_nothing(tmp_pat
     (tmp_path / "folder").mkdir()
     for path in (tmp_path / "nowhere" / "plan.json", tmp_path / "folder"):
         with pytest.raises(UsageError, match="can't be written") as caught:
-            write_file(path, b"now")
+            write_file(path, [b"no", b"w"])
         assert caught.value.hint
     assert [each.name for each in tmp_path.iterdir()] == ["folder"]
     assert list((tmp_path / "folder").iterdir()) == []
+
+
+def test_file_whose_content_could_not_be_made_leaves_nothing(tmp_path: Path) -> None:
+    def parts() -> Iterator[bytes]:
+        yield b"begun"
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_file(tmp_path / "plan.json", parts())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_json_holds_any_name_and_is_harmless_on_a_terminal(capfd: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from agent.guard.target import compare_targets
 from agent.model import Mode, Policy
 from agent.model.run import RunStatus, Trigger
 from agent.plan_parser import describe_difference
-from agent.report.document import encode_plan, plan_digest
+from agent.report.document import plan_digest, plan_parts
 from agent.scim.client import ScimClient
 from connectors.base import Connector, Person, Source, discard_progress
 from connectors.entra.snapshot import build_snapshot as build_entra_snapshot
@@ -37,7 +37,7 @@ from tests.factories import some_limits
 from tests.memory_state import MemoryState
 from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
-HEAVY = (compute_plan, compare_targets, apply_guards, plan_digest, encode_plan, plan_contents, last_seen_members)
+HEAVY = (compute_plan, compare_targets, apply_guards, plan_digest, plan_parts, plan_contents, last_seen_members)
 POLICY = Policy("latam", (Source("okta", "app-okta"),), mode=Mode.ENFORCE, limits=some_limits())
 
 

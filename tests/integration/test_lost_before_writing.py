@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,7 +43,7 @@ class Failing(MemoryState):
     """A state that can't take the plan of emea."""
 
     async def record_plan(
-        self, lease: Lease, run_id: str, digest: str, document: bytes, approved_digest: str | None = None
+        self, lease: Lease, run_id: str, digest: str, document: Iterable[bytes], approved_digest: str | None = None
     ) -> None:
         if lease.workspace == "emea":
             raise StateError("The state can't be used (a lock).", "Find who has it.")

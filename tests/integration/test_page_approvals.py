@@ -17,7 +17,7 @@ from agent.metrics import Metrics
 from agent.model import Mode
 from agent.model.approval import ApprovalPolicy
 from agent.model.run import RunOutcome, RunStatus
-from agent.report.document import encode_plan, plan_digest
+from agent.report.document import encode_plan, plan_digest, plan_parts
 from agent.settings.server import ServerSettings
 from agent.settings.token import hashed_token
 from agent.web.app import application
@@ -236,7 +236,7 @@ async def test_plan_of_which_a_run_made_a_part_is_planned_again_before_it_is_app
 ) -> None:
     lease = await daemon.state.take_lease("latam", "one")
     await daemon.state.begin_run(replace(a_run("part"), status=RunStatus.RUNNING), lease)
-    await daemon.state.record_plan(lease, "part", plan_digest(HELD), encode_plan(HELD))
+    await daemon.state.record_plan(lease, "part", plan_digest(HELD), plan_parts(HELD))
     await daemon.state.record_intent(lease, "part", 0, a_change())
     await daemon.state.record_answer(lease, done(a_change(), run="part"))
     await daemon.state.end_run(lease, "part", RunOutcome(RunStatus.HELD, ""))

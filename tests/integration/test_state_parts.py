@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import tracemalloc
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -39,11 +40,11 @@ def count_commits() -> Iterator[list[Connection]]:
 @contextmanager
 def record_compressing_threads() -> Iterator[list[str]]:
     """Record the names of threads, started later, that compress something."""
-    encode = codec.last_seen_to_bytes.__code__
+    encode = {codec.last_seen_to_bytes.__code__, codec.compress_parts.__code__}
     threads: list[str] = []
 
     def record(frame: FrameType, what: str, called: object) -> None:
-        if (what == "c_call" and called is zlib.compress) or (what == "call" and frame.f_code is encode):
+        if (what == "c_call" and called is zlib.compress) or (what == "call" and frame.f_code in encode):
             threads.append(threading.current_thread().name)
 
     threading.setprofile(record)
@@ -71,13 +72,30 @@ async def test_links_are_updated_some_thousands_in_a_transaction(tmp_path: Path)
     await state.close()
 
 
+async def test_document_of_a_plan_is_never_whole(tmp_path: Path) -> None:
+    state = await SqlState.open(f"sqlite:///{tmp_path}/state.db", lambda: NOW)
+    lease = await begun(state)
+    await state.record_plan(lease, "r1", "sha256:a", [b"{}"])
+
+    tracemalloc.start()
+    await state.record_plan(lease, "r1", "sha256:a", (b"%09d" % number * 2**16 for number in range(64)))
+    await state.record_run(a_run("r2"), (b"%09d" % number * 2**16 for number in range(64)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    whole = b"".join(b"%09d" % number * 2**16 for number in range(64))
+    assert peak < len(whole) / 8
+    assert {run and run.document for run in (await state.load_run("r1"), await state.load_run("r2"))} == {whole}
+    await state.close()
+
+
 async def test_nothing_is_compressed_in_the_thread_that_writes(tmp_path: Path) -> None:
     with record_compressing_threads() as threads:
         state = await SqlState.open(f"sqlite:///{tmp_path}/state.db", lambda: NOW)
         lease = await begun(state)
         threads.clear()
         left = LastSeen(scim_id="m1", email="ana@acme.com", display_name="Ana", active=True)
-        await state.record_plan(lease, "r1", "sha256:a", b"{}")
+        await state.record_plan(lease, "r1", "sha256:a", [b"{}"])
         await state.record_last_seen(lease, "r1", [left])
         await state.record_run(replace(a_run("r2"), document=b"{}"))
         await state.close()

@@ -11,25 +11,30 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from agent.errors import UsageError
-from agent.model import Fields, Guard, Mode, Note, Plan, Unplanned
+from agent.model import Change, Fields, Guard, Mode, Note, Plan, Unplanned
 from agent.model.run import Pause
 from agent.plan_parser import parse_document, parse_workspace
 from agent.report.document import (
     CHANGES_AT_ONCE,
+    document_parts,
     encode_document,
     encode_plan,
     encode_workspace,
     plan_digest,
     plan_document,
+    plan_parts,
+    shown_workspace,
+    to_json_bytes,
     workspace_digest,
     workspace_object,
 )
 from agent.report.run_identity import with_run
-from agent.report.schema import COUNT_KEYS, PlannedObject
+from agent.report.schema import COUNT_KEYS, Document, PlannedObject
 from tests.golden import samples
 from tests.golden.samples import MADE_AT, a_create, a_document, a_guard, a_leaver, a_plan, latam
 
@@ -257,14 +262,40 @@ def test_digests_do_not_change_with_the_run() -> None:
         assert parse_document(encode_document(shown)) == shown
 
 
-def test_plan_of_many_changes_is_written_in_parts_as_it_is_whole() -> None:
-    many = tuple(
+def many_leavers() -> tuple[Change, ...]:
+    return tuple(
         a_leaver(name=f"Bea \udcff {number}" if number == CHANGES_AT_ONCE else f"Bea\x9b {number}")
         for number in range(CHANGES_AT_ONCE * 2 + 1)
     )
+
+
+def test_plan_of_many_changes_is_written_in_parts_as_it_is_whole() -> None:
+    many = many_leavers()
     for changes in (many, many[:CHANGES_AT_ONCE], many[:1], ()):
         plan = a_plan(changes=changes)
         whole = workspace_object(plan)
         assert len(whole["changes"]) == len(changes)
         assert plan_digest(plan) == workspace_digest(whole) == whole["digest"]
         assert encode_plan(plan) == encode_plan(plan, whole["digest"]) == encode_workspace(whole)
+        assert max(map(len, plan_parts(plan))) < 600 * CHANGES_AT_ONCE
+
+
+def test_document_whose_changes_are_made_where_they_are_read_is_written_as_the_whole_one() -> None:
+    many = many_leavers()
+    failed = Unplanned(workspace="emea", mode=Mode.ENFORCE, status="busy", code="busy", message="No.", remedy="Wait.")
+    plans = (a_plan(changes=many), latam(), failed, a_plan("apac", changes=many[:CHANGES_AT_ONCE]))
+    whole = plan_document([workspace_object(plan) for plan in plans], MADE_AT)
+    shown = plan_document([shown_workspace(plan, plan_digest(plan)) for plan in plans], MADE_AT)
+    others: dict[str, object] = {"outcomes": {"changes": [], "latam": [{"changes": []}]}}
+
+    assert list(shown["workspaces"][0]["changes"]) == whole["workspaces"][0]["changes"]
+    assert encode_document(shown) == encode_document(whole) == to_json_bytes(whole)
+    assert b"".join(document_parts(shown, others)) == to_json_bytes({**whole, **others})
+    assert max(map(len, document_parts(shown))) < 600 * CHANGES_AT_ONCE
+
+
+def test_document_with_unknown_keys_is_written_as_it_is() -> None:
+    unknown: object
+    for unknown in ({"changes": []}, [{"changes": []}], '\n      "changes": []'):
+        whole = cast("Document", {**a_document(), "a": {"b": unknown}, "changes": [], "z": unknown})
+        assert encode_document(whole) == to_json_bytes(whole)

@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from agent.model import Mode, Note, Plan, Unplanned
 from agent.model.run import Pause
 from agent.plan_parser import parse_document
-from agent.report.document import plan_document, workspace_object
+from agent.report.document import plan_digest, plan_document, shown_workspace, workspace_object
 from agent.report.html import content_security_policy
 from agent.report.render import Format, RenderOptions, render
 from agent.report.run_identity import with_run
@@ -38,6 +38,21 @@ from tests.golden.samples import (
 
 def of(*plans: Plan | Unplanned) -> Document:
     return plan_document([workspace_object(plan) for plan in plans], MADE_AT)
+
+
+def test_changes_that_are_made_where_they_are_read_look_as_those_of_a_whole_document() -> None:
+    plan = latam()
+    hostile = a_plan(
+        "emea", changes=tuple(a_create(f"p{n}@acme.com", name, n) for n, name in enumerate(samples.HOSTILE * 30))
+    )
+    words = ("failed", "done", "odd", "held")
+    failed = [OutcomeRow(number, "create", f"P{number}@acme.com", word) for number, word in enumerate(words)]
+    shown = plan_document([shown_workspace(each, plan_digest(each)) for each in (plan, hostile)], MADE_AT)
+    for form in Format:
+        for verbose in (False, True):
+            look = RenderOptions(verbose=verbose)
+            for executed in ({}, {**outcomes(), "emea": failed}):
+                assert render(shown, form, look, executed) == render(of(plan, hostile), form, look, executed)
 
 
 class Tags(HTMLParser):

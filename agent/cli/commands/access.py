@@ -208,7 +208,7 @@ def _render(listing: _Listing, output_format: str, *, by: str, is_past: bool, bo
 
 def _write(content: str | bytes, out: Path | None) -> None:
     if out is not None:
-        write_file(out, content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace"))
+        write_file(out, [content if isinstance(content, bytes) else content.encode("utf-8", "backslashreplace")])
     elif isinstance(content, str):
         print_text(content)
 

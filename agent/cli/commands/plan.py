@@ -20,7 +20,7 @@ from agent.engine.planner import select_workspaces
 from agent.engine.request import RunRequest, RunResult
 from agent.errors import UsageError, worst_exit_code
 from agent.model.run import Trigger
-from agent.report.document import encode_document, plan_document
+from agent.report.document import document_parts, plan_document
 from agent.report.render import Format
 from agent.report.schema import MembersFileObject
 from agent.settings.root import STATE_FILE_NAME, Settings
@@ -99,7 +99,7 @@ def plan(  # noqa: PLR0913  (click hands each option by name)
     warn_about_state(results)
     document = document_from_results(results, user)
     if out is not None:
-        write_file(out, encode_document(document))
+        write_file(out, document_parts(document))
     print_document(document, output_format, {}, verbose=verbose, shows_digest=out is not None)
     return worst_exit_code(result.exit_code for result in results)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -15,7 +15,7 @@ from agent.model.approval import Approval
 from agent.model.run import ChangeRecord, Lease, Outcome, Pause, Run, RunOutcome
 from agent.store import approvals as approvals_table
 from agent.store import change_journal, leases, run_journal, web_logins, whole_runs, workspace_memory
-from agent.store.codec import compress
+from agent.store.codec import compress_parts
 from agent.store.database import Database
 from agent.store.journal_queue import Answer, Entry, Intent, JournalQueue
 from agent.store.retention import BATCH_SIZE, delete_runs, load_expired_run_ids
@@ -41,15 +41,15 @@ class SqlJournal(Transactions):
 
         return await self._write_under_lease(lease, body)
 
-    async def record_run(self, run: Run) -> None:
-        # Compressing the plan of many people takes seconds, for which a transaction would hold up renewals.
-        row = await asyncio.to_thread(run_journal.run_row, run)
+    async def record_run(self, run: Run, document: Iterable[bytes] | None = None) -> None:
+        # Writing the plan of many people takes seconds, for which a transaction would hold up renewals.
+        row = await asyncio.to_thread(run_journal.run_row, run, document)
         await self._write_transaction(lambda connection: run_journal.insert_run_row(connection, row))
 
     async def record_plan(
-        self, lease: Lease, run_id: str, digest: str, document: bytes, approved_digest: str | None = None
+        self, lease: Lease, run_id: str, digest: str, document: Iterable[bytes], approved_digest: str | None = None
     ) -> None:
-        compressed = await asyncio.to_thread(compress, document)
+        compressed = await asyncio.to_thread(compress_parts, document)
 
         def body(connection: Connection) -> None:
             run_journal.set_plan(connection, run_id, digest, compressed, approved_digest)
