@@ -333,6 +333,9 @@ class MemoryState:
         self.link_edits[run.id] = [LinkEdit(None, link) for link in dropped]
         return dropped
 
+    async def load_links(self, workspace: str) -> tuple[Link, ...]:
+        return (await self.load_memory(workspace)).links
+
     async def load_memory(self, workspace: str, listed: Sequence[Member] = ()) -> Memory:  # noqa: ARG002
         links = self.links.get(workspace, {})
         unconfirmed = []

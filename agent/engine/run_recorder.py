@@ -143,7 +143,7 @@ class RunRecorder:
             ours = applied.records if applied else ()
             guarded = None if guarded is None else guarded - sum(each.outcome is Outcome.DONE for each in ours)
         elif decision.plan is not None and is_ours and not opened.waiting:
-            links = (await self.state.load_memory(name)).links
+            links = await self.state.load_links(name)
             newest = applied.newest_records if applied else ()
             left = await asyncio.to_thread(last_seen_members, decision.members, newest, links)
             await self.state.record_last_seen(opened.lease, opened.run.id, left)

@@ -31,6 +31,10 @@ class Links(Protocol):
         """
         ...
 
+    async def load_links(self, workspace: str) -> tuple[Link, ...]:
+        """Return the links that `load_memory` returns, and read nothing else."""
+        ...
+
     async def update_memory(
         self,
         lease: Lease,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -269,7 +269,8 @@ def written(connection: Connection, workspace: str, now: datetime, left_at: date
         changes.c.outcome.in_(COUNTED_OUTCOMES), changes.c.kind != Kind.ADOPT, changes.c.scim_id.is_not(None)
     )
     query = select(changes).where(and_(_changes_of_workspace(connection, workspace), since, is_sent))
-    return written_changes(_load_records(connection, query), now, left_at)
+    # Of a first sync they are as many as its members.
+    return written_changes(_read_records(connection, query), now, left_at)
 
 
 def load_changes(connection: Connection, run_id: str) -> list[ChangeRecord]:
@@ -305,8 +306,12 @@ def load_member_changes(
 
 
 def _load_records(connection: Connection, query: Select[Any]) -> list[ChangeRecord]:
-    return [
-        ChangeRecord(
+    return list(_read_records(connection, query))
+
+
+def _read_records(connection: Connection, query: Select[Any]) -> Iterator[ChangeRecord]:
+    for row in connection.execute(query):
+        yield ChangeRecord(
             run_id=row.run_id,
             seq=row.seq,
             change=change_from_json(row.change),
@@ -317,5 +322,3 @@ def _load_records(connection: Connection, query: Select[Any]) -> list[ChangeReco
             scim_id=row.scim_id,
             is_accepted=row.accepted is True,
         )
-        for row in connection.execute(query)
-    ]

@@ -33,6 +33,7 @@ from connectors.base import PersonKey
 __all__ = [
     "load_baselines",
     "load_link_edits",
+    "load_links",
     "load_memory",
     "load_pause",
     "load_sightings",
@@ -75,14 +76,15 @@ def load_memory(connection: Connection, workspace: str) -> Memory:
     renames = connection.execute(select(possible_renames).where(possible_renames.c.workspace == workspace))
     different = connection.execute(select(different_people).where(different_people.c.workspace == workspace))
     return Memory(
-        _load_links(connection, workspace),
+        load_links(connection, workspace),
         possible_renames=frozenset((PersonKey(row.connector, row.person), row.scim_id) for row in renames),
         different_people=frozenset((PersonKey(row.connector, row.person), row.scim_id) for row in different),
         undone_changes=_load_undone(connection, workspace),
     )
 
 
-def _load_links(connection: Connection, workspace: str) -> tuple[Link, ...]:
+def load_links(connection: Connection, workspace: str) -> tuple[Link, ...]:
+    """Return the links of *workspace*, sorted by person."""
     # Unescaped here: the column type would call two functions for each value.
     query = select(
         type_coerce(links.c.connector, Text),

@@ -72,7 +72,7 @@ def retarget(connection: Connection, name: str, target: str, now: datetime) -> N
 
 
 def reset(connection: Connection, name: str, run: Run, target: str, now: datetime) -> tuple[Link, ...]:
-    dropped = workspace_memory.load_memory(connection, name).links
+    dropped = workspace_memory.load_links(connection, name)
     was = targets.load_fingerprint(connection, name)
     if was != target:
         is_it = and_(runs.c.workspace == name, runs.c.target.is_(None))

@@ -393,6 +393,16 @@ async def test_memory_is_updated_only_where_a_link_is(state: State) -> None:
     assert await state.load_memory("emea") == Memory()
 
 
+async def test_links_are_those_of_the_memory(state: State) -> None:
+    lease = await begun(state)
+    links = (Link(ANN, "m2", PLANNERS), Link(BEA, "m1"))
+    adoptions = [(seq, a_change(Kind.ADOPT, scim_id=link.scim_id), link) for seq, link in enumerate(links[::-1])]
+    await state.record_adoptions(lease, "r1", adoptions)
+
+    assert await state.load_links("latam") == (await state.load_memory("latam")).links == links
+    assert await state.load_links("emea") == ()
+
+
 async def test_baseline_is_the_largest_size_since_a_time_and_else_the_last(state: State, clock: Clock) -> None:
     lease = await begun(state)
     group, other = ("okta-main", "g1"), ("okta-main", "g2")

@@ -323,11 +323,12 @@ class _Watched:
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         method = getattr(self._state, name)
+        point = "load_memory" if name == "load_links" else name
 
         async def once(*arguments: Any, **named: Any) -> Any:
-            await self._reach(f"state {name}")
+            await self._reach(f"state {point}")
             result = await method(*arguments, **named)
-            await self._reach(f"commit {name}")
+            await self._reach(f"commit {point}")
             return result
 
         async def again(*arguments: Any, **named: Any) -> Any:
@@ -341,7 +342,7 @@ class _Watched:
                 await asyncio.sleep(REPEAT_SECONDS)
                 await self._process.go_on()
 
-        return again if name in REPEATED else once
+        return again if point in REPEATED else once
 
     async def _reach(self, point: str) -> None:
         """Pass *point* on the way to the database or back. Raises `StateError` while it can't be reached."""

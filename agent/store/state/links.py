@@ -38,6 +38,11 @@ class SqlLinks(Transactions):
 
         return await self._retry(lambda: self._read_transaction(body))
 
+    async def load_links(self, workspace: str) -> tuple[Link, ...]:
+        return await self._retry(
+            lambda: self._read_transaction(lambda connection: workspace_memory.load_links(connection, workspace))
+        )
+
     async def update_memory(
         self,
         lease: Lease,
