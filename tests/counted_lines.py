@@ -38,6 +38,9 @@ MIGRATIONS = REPOSITORY / "agent" / "store" / "migrations"
 LEAST_PERCENT = 95
 # SlipCover can replace code whose probes have run often; to search all functions for it costs more than the probes do.
 NEVER = 1 << 30
+# Newer releases of Python count by events instead.
+HAS_PROBES = sys.version_info < (3, 12)
+PROBE, SIGNAL = "tests.counted_lines: a probe", "tests.counted_lines: its function"
 EXCLUDED = [r"assert_never\(", r"^\s*\.\.\.$"]
 
 
@@ -54,7 +57,7 @@ _PROBED: dict[str, CodeType] = {}
 
 
 class _Loader(SourceFileLoader):
-    """Keeps code with marked branches in a cache of its own: to mark them takes 3 s for all modules."""
+    """Keeps code with its probes in a cache of its own: to write them into all modules takes some seconds."""
 
     def get_data(self, path: str) -> bytes:
         return super().get_data(_own(path))
@@ -67,20 +70,55 @@ class _Loader(SourceFileLoader):
 
         code = compile(preinstrument(ast.parse(data)), path, "exec", dont_inherit=True, optimize=_optimization)
         assert isinstance(code, CodeType)
-        return code
+        return _without_probes(_counter().instrument(code)) if HAS_PROBES else code
 
     def get_code(self, fullname: str) -> CodeType | None:
         # Alembic loads each migration again for each state.
         probed = _PROBED.get(self.path)
         if probed is None and (code := super().get_code(fullname)) is not None:
-            probed = _PROBED[self.path] = _counter().instrument(code)
+            probed = _PROBED[self.path] = _with_probes(code) if HAS_PROBES else _counter().instrument(code)
         return probed
 
 
 def _own(path: str) -> str:
     from slipcover import __version__
 
-    return path.removesuffix(".pyc") + f"-slipcover-{__version__}.pyc" if path.endswith(".pyc") else path
+    return path.removesuffix(".pyc") + f"-slipcover-{__version__}-probes.pyc" if path.endswith(".pyc") else path
+
+
+def _without_probes(code: CodeType) -> CodeType:
+    """Return *code* with a name in place of each probe, which can't be kept in a file."""
+    from slipcover import probe
+    from slipcover.bytecode import Editor
+
+    def named(constant: object) -> object:
+        if isinstance(constant, CodeType):
+            return _without_probes(constant)
+        return SIGNAL if constant is probe.signal else constant
+
+    constants = list(map(named, code.co_consts))
+    inserted = Editor(code)
+    for offset, line_or_branch in _counter().code2index[code]:
+        call = inserted.get_inserted_function(offset)
+        assert call is not None, f"{code.co_filename}: no probe for {line_or_branch}"
+        constants[call[1]] = (PROBE, line_or_branch)
+    return code.replace(co_consts=tuple(constants))
+
+
+def _with_probes(code: CodeType) -> CodeType:
+    from slipcover import probe
+
+    def restored(constant: object) -> object:
+        match constant:
+            case CodeType():
+                return _with_probes(constant)
+            case (str(name), line_or_branch) if name == PROBE:
+                return probe.new(_counter(), code.co_filename, line_or_branch, NEVER)
+            case str() if constant == SIGNAL:
+                return probe.signal
+        return constant
+
+    return code.replace(co_consts=tuple(map(restored, code.co_consts)))
 
 
 class _Finder(MetaPathFinder):
@@ -120,7 +158,8 @@ def write_lines() -> None:
     # Copies, for threads may still add to them.
     seen = {file: list(lines.copy()) for file, lines in found.copy().items()}
     with NamedTemporaryFile("w", encoding="utf-8", dir=FOLDER, delete=False) as file:
-        json.dump(seen, file)
+        # As one text: `dump` would make its parts in Python.
+        file.write(json.dumps(seen))
     # A process that is killed while it writes leaves nothing that is read.
     Path(file.name).rename(f"{file.name}.json")
 
