@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import os
 import signal
 import sys
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import settings
@@ -56,12 +58,34 @@ if counted_lines.VARIABLE in os.environ:
     counted_lines.write_lines_at_exit()
 
 
+@contextmanager
+def _compiled_once(config: pytest.Config) -> Iterator[None]:
+    """Have other processes that collect wait for the first, which compiles what all of them import: 15 s for each."""
+    is_controller = not hasattr(config, "workerinput") and config.getoption("dist", "no") != "no"
+    cache: pytest.Cache | None = getattr(config, "cache", None)
+    if is_controller or cache is None:
+        yield
+        return
+    run = os.environ.get("PYTEST_XDIST_TESTRUNUID", f"process {os.getpid()}")
+    with (cache.mkdir("collection") / "last-run").open("a+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        file.seek(0)
+        if file.read() == run:
+            fcntl.flock(file, fcntl.LOCK_UN)
+            yield
+        else:
+            yield
+            file.truncate(0)
+            file.write(run)
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Keep the thousands of collected tests out of each later garbage collection, and collect less often."""
     gc.disable()
     try:
-        return (yield)
+        with _compiled_once(session.config):
+            return (yield)
     finally:
         gc.enable()
         gc.collect()
