@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from agent.cli.app import app
+from tests.e2e.forked_command import forked_command
 
 pytestmark = pytest.mark.traced
 
-ROOT = Path(__file__).parents[2]
 CONFIG = """\
 connectors: {okta-main: {}, entra-eu: {}}
 workspaces: {pigment-latam: {}, pigment-eu: {}, other: {}}
@@ -30,17 +30,16 @@ printf '%s\\n' "${COMPREPLY[@]}"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with two configurations, the command below `bin`, and its script for bash."""
     folder = tmp_path_factory.mktemp("completion")
-    command = folder / "bin" / "pigment-sync"
-    command.parent.mkdir()
-    command.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec "{sys.executable}" -m agent "$@"\n', "utf-8")
-    command.chmod(0o755)
     (folder / "config.yaml").write_text(CONFIG, "utf-8")
     (folder / "elsewhere.yaml").write_text("workspaces: {pigment-apac: {}}\n", "utf-8")
-    (folder / "completion.bash").write_bytes(subprocess.check_output([command, "completion", "bash"]))
-    return folder
+    with forked_command() as binaries:
+        (folder / "bin").symlink_to(binaries)
+        script = subprocess.check_output([folder / "bin" / "pigment-sync", "completion", "bash"])
+        (folder / "completion.bash").write_bytes(script)
+        yield folder
 
 
 def tab(folder: Path, *words: str, **more: str) -> list[str]:
