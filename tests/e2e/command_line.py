@@ -4,12 +4,26 @@ from __future__ import annotations
 
 import io
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 
 from agent.cli.app import run_cli
 from tests.e2e.agent_process import Ran
 
-__all__ = ["run_command"]
+__all__ = ["CommandLine", "run_command"]
+
+
+@dataclass(frozen=True)
+class CommandLine:
+    """A configuration, and commands with it in this process: half as much CPU as in a forked one.
+
+    For tests of what a command does. How one starts, is signalled and ends is seen only with `agent_process.Agent`.
+    """
+
+    config: Path
+
+    def run(self, *arguments: str) -> Ran:
+        return run_command(self.config, *arguments)
 
 
 def run_command(config: Path, *arguments: str) -> Ran:

@@ -1,4 +1,4 @@
-"""Holds, approvals, undo and pauses with the real command: what was reviewed is what is done, and can be undone."""
+"""Holds, approvals, undo and pauses by the whole command: what was reviewed is what is done, and can be undone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from sqlalchemy import create_engine, update
 from agent.store.tables import approvals
 from sandbox.company import Person
 from sandbox.server import Sandbox, run_sandbox
-from tests.e2e.agent_process import Agent, Ran
+from tests.e2e.agent_process import Ran
+from tests.e2e.command_line import CommandLine
 from tests.e2e.company import leavers
 from tests.notice_receivers import webhook
 
@@ -33,9 +34,9 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def agent(sandbox: Sandbox, tmp_path: Path) -> Agent:
+def agent(sandbox: Sandbox, tmp_path: Path) -> CommandLine:
     """An agent after its first sync, with limits that the last hour does not use up."""
-    agent = Agent(sandbox.write_config(tmp_path))
+    agent = CommandLine(sandbox.write_config(tmp_path))
     assert agent.run("sync", *LATAM).code == 0
     return agent
 
@@ -51,7 +52,7 @@ def is_active(sandbox: Sandbox, person: Person) -> bool:
     return member.active
 
 
-def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent: Agent) -> None:
+def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent: CommandLine) -> None:
     departed = leavers(sandbox, 5)
     held = agent.run("sync", *LATAM, "--format", "json")
     assert held.code == 4, held.err
@@ -104,7 +105,7 @@ def test_held_plan_is_approved_by_its_digest_and_undone(sandbox: Sandbox, agent:
 
 
 def test_notice_of_a_run_that_made_changes_has_the_digest_that_approves_the_rest(
-    sandbox: Sandbox, agent: Agent
+    sandbox: Sandbox, agent: CommandLine
 ) -> None:
     departed = leavers(sandbox, 5)
     joiner = sandbox.company.hire("okta", "New", "Joiner", [GROUP])
@@ -122,7 +123,7 @@ def test_notice_of_a_run_that_made_changes_has_the_digest_that_approves_the_rest
     assert not any(is_active(sandbox, person) for person in departed)
 
 
-def test_what_is_not_a_digest_is_a_usage_error_before_anything_is_read(sandbox: Sandbox, agent: Agent) -> None:
+def test_what_is_not_a_digest_is_a_usage_error_before_anything_is_read(sandbox: Sandbox, agent: CommandLine) -> None:
     request_count = len(sandbox.requests("pigment"))
     for wrong in ("4507743", "sha256:", "sha512:4507743a", "latest", "g" * 64, "0" * 65):
         ran = agent.run("sync", *LATAM, "--approve", wrong, *WHY)
@@ -135,7 +136,7 @@ def test_what_is_not_a_digest_is_a_usage_error_before_anything_is_read(sandbox: 
     assert "The plan changed after sha256:4507743a was approved" in well_formed.err
 
 
-def test_approval_in_mode_dry_run_is_a_usage_error(agent: Agent) -> None:
+def test_approval_in_mode_dry_run_is_a_usage_error(agent: CommandLine) -> None:
     before = agent.config.read_text("utf-8")
     document = yaml.safe_load(before)
     document["workspaces"]["pigment-latam"]["mode"] = "dry-run"
@@ -156,7 +157,7 @@ def test_approval_in_mode_dry_run_is_a_usage_error(agent: Agent) -> None:
     assert "paused" not in agent.run("sync", *LATAM).err
 
 
-def test_each_refused_approval_says_why_and_writes_nothing(sandbox: Sandbox, agent: Agent) -> None:
+def test_each_refused_approval_says_why_and_writes_nothing(sandbox: Sandbox, agent: CommandLine) -> None:
     departed = leavers(sandbox, 5)
     approve = ("sync", *LATAM, "--approve", digest(agent.run("plan", *LATAM, "--format", "json")))
     refusals = [
@@ -173,7 +174,7 @@ def test_each_refused_approval_says_why_and_writes_nothing(sandbox: Sandbox, age
         assert all(is_active(sandbox, person) for person in departed)
 
 
-def test_two_people_approve_one_guard_of_a_plan(sandbox: Sandbox, agent: Agent) -> None:
+def test_two_people_approve_one_guard_of_a_plan(sandbox: Sandbox, agent: CommandLine) -> None:
     """Refused meanwhile: the same person again, and a second person after the first approval has expired."""
     document = yaml.safe_load(agent.config.read_text("utf-8"))
     document["approvals"] = {"needed": 2, "valid_for": "24h"}
@@ -221,7 +222,9 @@ def test_two_people_approve_one_guard_of_a_plan(sandbox: Sandbox, agent: Agent) 
     assert not any(is_active(sandbox, person) for person in departed)
 
 
-def test_stale_approval_writes_nothing_and_shows_the_difference(sandbox: Sandbox, agent: Agent, tmp_path: Path) -> None:
+def test_stale_approval_writes_nothing_and_shows_the_difference(
+    sandbox: Sandbox, agent: CommandLine, tmp_path: Path
+) -> None:
     departed = leavers(sandbox, 5)
     plan = tmp_path / "plan.json"
     assert agent.run("plan", *LATAM, "--out", str(plan)).code == 0
@@ -240,7 +243,7 @@ def test_stale_approval_writes_nothing_and_shows_the_difference(sandbox: Sandbox
     assert not any(is_active(sandbox, person) for person in departed)
 
 
-def test_plan_file_that_was_edited_cut_or_is_of_another_config_is_refused(agent: Agent, tmp_path: Path) -> None:
+def test_plan_file_that_was_edited_cut_or_is_of_another_config_is_refused(agent: CommandLine, tmp_path: Path) -> None:
     plan = tmp_path / "plan.json"
     assert agent.run("plan", *LATAM, "--out", str(plan)).code == 0
     good = plan.read_text("utf-8")
@@ -255,7 +258,7 @@ def test_plan_file_that_was_edited_cut_or_is_of_another_config_is_refused(agent:
         assert "Traceback" not in ran.err
 
 
-def test_singles_trip_what_all_at_once_would(sandbox: Sandbox, agent: Agent) -> None:
+def test_singles_trip_what_all_at_once_would(sandbox: Sandbox, agent: CommandLine) -> None:
     departed = leavers(sandbox, 5)
     codes = [agent.run("sync", *LATAM, "--user", person.email).code for person in departed]
     listed = agent.run("history", "--limit", "1").out
@@ -265,11 +268,11 @@ def test_singles_trip_what_all_at_once_would(sandbox: Sandbox, agent: Agent) -> 
     assert any(is_active(sandbox, person) for person in departed)
 
 
-def test_unknown_workspace_and_unreachable_systems_get_a_next_step(agent: Agent, tmp_path: Path) -> None:
+def test_unknown_workspace_and_unreachable_systems_get_a_next_step(agent: CommandLine, tmp_path: Path) -> None:
     unknown = agent.run("plan", "-w", "nowhere")
     assert (unknown.code, "pigment-latam, pigment-eu, pigment-apac" in unknown.err) == (2, True)
     text = agent.config.read_text("utf-8")
-    broken = Agent(tmp_path / "broken.yaml")
+    broken = CommandLine(tmp_path / "broken.yaml")
     broken.config.write_text(re.sub(r"(org_url: )\S+", r"\1http://127.0.0.1:1", text), "utf-8")
     failed = broken.run("sync", "--format", "json")
     statuses = {each["name"]: each["status"] for each in json.loads(failed.out)["workspaces"]}
@@ -282,7 +285,7 @@ def test_unknown_workspace_and_unreachable_systems_get_a_next_step(agent: Agent,
     assert "Traceback" not in failed.err + invalid.err
 
 
-def test_no_secret_is_ever_printed(sandbox: Sandbox, agent: Agent) -> None:
+def test_no_secret_is_ever_printed(sandbox: Sandbox, agent: CommandLine) -> None:
     output = ""
     for command in (("check",), ("plan", "--format", "json"), ("sync",), ("history",), ("members",), ("links", "list")):
         ran = agent.run(*command)
@@ -297,7 +300,7 @@ def test_no_secret_is_ever_printed(sandbox: Sandbox, agent: Agent) -> None:
     assert "PRIVATE KEY" not in output
 
 
-def test_plan_for_one_person_shows_how_that_very_plan_is_approved(sandbox: Sandbox, agent: Agent) -> None:
+def test_plan_for_one_person_shows_how_that_very_plan_is_approved(sandbox: Sandbox, agent: CommandLine) -> None:
     departed = leavers(sandbox, 4)
     document = yaml.safe_load(agent.config.read_text("utf-8"))
     document["workspaces"]["pigment-latam"]["require_approval"] = ["deactivate"]

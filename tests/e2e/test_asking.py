@@ -1,4 +1,4 @@
-"""Reports about people: `explain`, `access` and drift, with the real command against the sandbox."""
+"""Reports about people: `explain`, `access` and drift, with the whole command line against the sandbox."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.server import Sandbox, run_sandbox
-from tests.e2e.agent_process import Agent
+from tests.e2e.command_line import CommandLine
 
 pytestmark = pytest.mark.traced
 
@@ -26,13 +26,13 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
-    agent = Agent(sandbox.write_config(tmp_path_factory.mktemp("agent")))
+def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    agent = CommandLine(sandbox.write_config(tmp_path_factory.mktemp("agent")))
     assert agent.run("sync").code == 0
     return agent
 
 
-def test_explain_shows_the_five_steps_of_a_person_with_access(agent: Agent) -> None:
+def test_explain_shows_the_five_steps_of_a_person_with_access(agent: CommandLine) -> None:
     ran = agent.run("explain", "Ana.Lima@acme.com", *LATAM)
 
     assert ran.code == 0, ran.err
@@ -43,7 +43,7 @@ def test_explain_shows_the_five_steps_of_a_person_with_access(agent: Agent) -> N
     assert "adopt done" in ran.out
 
 
-def test_explain_works_for_an_unknown_person_and_names_near_misses(agent: Agent) -> None:
+def test_explain_works_for_an_unknown_person_and_names_near_misses(agent: CommandLine) -> None:
     ran = agent.run("explain", "ana.limaa@acme.com", *LATAM)
 
     assert ran.code == 2
@@ -55,7 +55,7 @@ def test_explain_works_for_an_unknown_person_and_names_near_misses(agent: Agent)
 
 @pytest.mark.parametrize("command", ["plan", "sync"])
 def test_run_for_an_unknown_person_is_a_usage_error_with_near_misses(
-    sandbox: Sandbox, agent: Agent, command: str
+    sandbox: Sandbox, agent: CommandLine, command: str
 ) -> None:
     written = [*sandbox.requests("pigment", "POST"), *sandbox.requests("pigment", "PATCH")]
     ran = agent.run(command, "--user", "ana.limaa@acme.com")
@@ -66,12 +66,12 @@ def test_run_for_an_unknown_person_is_a_usage_error_with_near_misses(
     assert [*sandbox.requests("pigment", "POST"), *sandbox.requests("pigment", "PATCH")] == written
 
 
-def test_run_for_a_person_in_sync_ends_with_0(agent: Agent) -> None:
+def test_run_for_a_person_in_sync_ends_with_0(agent: CommandLine) -> None:
     ran = agent.run("sync", "--user", "ANA.lima@acme.com")
     assert (ran.code, ran.err) == (0, "")
 
 
-def test_change_by_another_tool_is_named_as_drift(sandbox: Sandbox, agent: Agent) -> None:
+def test_change_by_another_tool_is_named_as_drift(sandbox: Sandbox, agent: CommandLine) -> None:
     sandbox.workspace("pigment-latam").admin_rename("ana.lima@acme.com", "Ana By Hand")
     ran = agent.run("plan", *LATAM, "-v")
 
@@ -80,7 +80,7 @@ def test_change_by_another_tool_is_named_as_drift(sandbox: Sandbox, agent: Agent
     assert "drift" not in agent.run("plan", *LATAM, "-v").out
 
 
-def test_access_lists_who_has_it_through_which_group_and_what_is_odd(sandbox: Sandbox, agent: Agent) -> None:
+def test_access_lists_who_has_it_through_which_group_and_what_is_odd(sandbox: Sandbox, agent: CommandLine) -> None:
     ran = agent.run("access", *LATAM, "--format", "csv")
     rows = list(csv.DictReader(io.StringIO(ran.out)))
     active = {member.user_name for member in sandbox.workspace("pigment-latam").members if member.active}
@@ -98,7 +98,7 @@ def test_access_lists_who_has_it_through_which_group_and_what_is_odd(sandbox: Sa
     assert "ana.lima@acme.com" in page
 
 
-def test_access_of_a_past_day_comes_from_the_journal(agent: Agent) -> None:
+def test_access_of_a_past_day_comes_from_the_journal(agent: CommandLine) -> None:
     today = datetime.now(UTC)
     now = agent.run("access", *LATAM, "--as-of", today.strftime("%Y-%m-%d"))
     before = agent.run("access", *LATAM, "--as-of", (today - timedelta(days=2)).strftime("%Y-%m-%d"))
@@ -109,7 +109,7 @@ def test_access_of_a_past_day_comes_from_the_journal(agent: Agent) -> None:
     assert "the journal has no run up to that day" in before.err
 
 
-def test_history_has_headings_and_counts(agent: Agent) -> None:
+def test_history_has_headings_and_counts(agent: CommandLine) -> None:
     heading, *rows = [line.split("\t") for line in agent.run("history", *LATAM, "--limit", "100").out.splitlines()]
     first = dict(zip(heading, rows[-1], strict=True))
 
@@ -120,7 +120,7 @@ def test_history_has_headings_and_counts(agent: Agent) -> None:
     assert all(len(row) == len(heading) for row in rows)
 
 
-def test_timeline_of_a_person_includes_changes_under_a_previous_email(sandbox: Sandbox, agent: Agent) -> None:
+def test_timeline_of_a_person_includes_changes_under_a_previous_email(sandbox: Sandbox, agent: CommandLine) -> None:
     sandbox.company.marry("ana.lima@acme.com", "Souza")
     assert agent.run("sync", *LATAM, "--by", "ida", "--reason", "married").code == 0
     by_new, by_old = (
@@ -139,26 +139,26 @@ def test_timeline_of_a_person_includes_changes_under_a_previous_email(sandbox: S
 
 
 @pytest.mark.parametrize("text", ["not an email", "ana", "ana lima@acme.com", "@acme.com", "ana@"])
-def test_text_that_is_no_address_is_a_usage_error(agent: Agent, text: str) -> None:
+def test_text_that_is_no_address_is_a_usage_error(agent: CommandLine, text: str) -> None:
     for arguments in (("explain", text), ("history", "--user", text)):
         ran = agent.run(*arguments)
         assert (ran.code, ran.out) == (2, "")
         assert f"{text!r} is not an email address." in ran.err
 
 
-def test_timeline_without_changes_names_the_address(agent: Agent) -> None:
+def test_timeline_without_changes_names_the_address(agent: CommandLine) -> None:
     ran = agent.run("history", "--user", "x@y.example")
     assert ran.code == 0
     assert "the journal has no change of x@y.example." in ran.err
 
 
-def test_suggested_command_has_the_configuration_and_a_line_of_its_own(agent: Agent) -> None:
+def test_suggested_command_has_the_configuration_and_a_line_of_its_own(agent: CommandLine) -> None:
     ran = agent.run("report", "20260301-120000-3f9a1c")
     assert ran.code == 2
     assert ran.err.splitlines()[-1] == f"    pigment-sync --config {agent.config} history"
 
 
-def test_digest_of_the_whole_plan_is_shown_where_it_is_saved(agent: Agent, tmp_path: Path) -> None:
+def test_digest_of_the_whole_plan_is_shown_where_it_is_saved(agent: CommandLine, tmp_path: Path) -> None:
     assert "Digest sha256:" not in agent.run("plan").out
     lines = agent.run("plan", "--out", str(tmp_path / "plan.json")).out.splitlines()
     digest = json.loads((tmp_path / "plan.json").read_bytes())["digest"]
@@ -167,7 +167,7 @@ def test_digest_of_the_whole_plan_is_shown_where_it_is_saved(agent: Agent, tmp_p
     assert "on hold" in lines[-1]
 
 
-def test_plan_that_cannot_be_written_ends_with_a_sentence(agent: Agent, tmp_path: Path) -> None:
+def test_plan_that_cannot_be_written_ends_with_a_sentence(agent: CommandLine, tmp_path: Path) -> None:
     ran = agent.run("plan", *LATAM, "--out", str(tmp_path / "nowhere" / "plan.json"))
 
     assert ran.code == 2

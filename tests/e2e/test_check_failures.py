@@ -11,7 +11,7 @@ import pytest
 from sandbox.faults.parse import parse_rules
 from sandbox.pigment.options import with_changes
 from sandbox.server import Sandbox, run_sandbox
-from tests.e2e.agent_process import Agent
+from tests.e2e.command_line import CommandLine
 
 WORKSPACES = {"okta": "pigment-latam", "entra": "pigment-eu", "onelogin": "pigment-apac"}
 NOT_FOUND_YET = {"state-location", "links", "readable-by-others"}
@@ -25,8 +25,8 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
-    return Agent(sandbox.write_config(tmp_path_factory.mktemp("agent")))
+def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    return CommandLine(sandbox.write_config(tmp_path_factory.mktemp("agent")))
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def _no_faults(sandbox: Sandbox) -> Iterator[None]:
     sandbox.faults.put([])
 
 
-def checked(agent: Agent, workspace: str) -> tuple[int, dict[str, list[dict[str, Any]]]]:
+def checked(agent: CommandLine, workspace: str) -> tuple[int, dict[str, list[dict[str, Any]]]]:
     """Return the exit code, and the lines that are not ok, by the name of the check."""
     ran = agent.run("check", "-w", workspace, "--format", "json")
     found: dict[str, list[dict[str, Any]]] = {}
@@ -46,7 +46,7 @@ def checked(agent: Agent, workspace: str) -> tuple[int, dict[str, list[dict[str,
 
 
 @pytest.mark.parametrize("system", WORKSPACES)
-def test_healthy_systems_have_no_line_to_fix(agent: Agent, system: str) -> None:
+def test_healthy_systems_have_no_line_to_fix(agent: CommandLine, system: str) -> None:
     assert checked(agent, WORKSPACES[system]) == (0, {})
 
 
@@ -54,7 +54,7 @@ def test_healthy_systems_have_no_line_to_fix(agent: Agent, system: str) -> None:
 @pytest.mark.parametrize(
     ("system", "path"), [("okta", "/api/v1/users/*"), ("entra", "/v1.0/users/*"), ("onelogin", "/api/2/users/*")]
 )
-def test_refused_person_by_id(sandbox: Sandbox, agent: Agent, system: str, path: str) -> None:
+def test_refused_person_by_id(sandbox: Sandbox, agent: CommandLine, system: str, path: str) -> None:
     rule = {"do": "status", "status": 403, "system": system, "path": path, "name": "no people"}
     sandbox.faults.put(parse_rules({"faults": [rule]}))
     code, found = checked(agent, WORKSPACES[system])
@@ -68,7 +68,7 @@ def test_refused_person_by_id(sandbox: Sandbox, agent: Agent, system: str, path:
 @pytest.mark.usefixtures("_no_faults")
 @pytest.mark.parametrize("system", ["okta", "entra", "onelogin", "pigment"])
 @pytest.mark.parametrize("ahead", [120, -120])
-def test_clock_that_is_wrong(sandbox: Sandbox, agent: Agent, system: str, ahead: int) -> None:
+def test_clock_that_is_wrong(sandbox: Sandbox, agent: CommandLine, system: str, ahead: int) -> None:
     rule = {"do": "skewed-clock", "ahead": ahead, "system": system, "method": "HEAD", "name": "a wrong clock"}
     sandbox.faults.put(parse_rules({"faults": [rule]}))
     code, found = checked(agent, WORKSPACES.get(system, "pigment-eu"))
@@ -80,7 +80,7 @@ def test_clock_that_is_wrong(sandbox: Sandbox, agent: Agent, system: str, ahead:
 
 
 @pytest.mark.usefixtures("_no_faults")
-def test_clock_so_wrong_that_signed_requests_are_refused(sandbox: Sandbox, agent: Agent) -> None:
+def test_clock_so_wrong_that_signed_requests_are_refused(sandbox: Sandbox, agent: CommandLine) -> None:
     rule = {"do": "skewed-clock", "ahead": 900, "system": "okta", "method": "HEAD", "name": "a wrong clock"}
     sandbox.faults.put(parse_rules({"faults": [rule]}))
     code, found = checked(agent, "pigment-latam")
@@ -89,7 +89,7 @@ def test_clock_so_wrong_that_signed_requests_are_refused(sandbox: Sandbox, agent
 
 
 @pytest.mark.usefixtures("_no_faults")
-def test_next_page_at_another_address(sandbox: Sandbox, agent: Agent) -> None:
+def test_next_page_at_another_address(sandbox: Sandbox, agent: CommandLine) -> None:
     rule = {"do": "foreign-link", "system": "okta", "path": "/api/v1/apps/*/users", "name": "another address"}
     sandbox.faults.put(parse_rules({"faults": [rule]}))
     code, found = checked(agent, "pigment-latam")
@@ -98,7 +98,7 @@ def test_next_page_at_another_address(sandbox: Sandbox, agent: Agent) -> None:
     assert "127.0.0.2" in found["next-link"][0]["message"]
 
 
-def test_scope_that_is_not_granted(sandbox: Sandbox, agent: Agent) -> None:
+def test_scope_that_is_not_granted(sandbox: Sandbox, agent: CommandLine) -> None:
     (client,) = sandbox.okta.token_issuer.clients.values()
     before, client.scopes = client.scopes, client.scopes - {"okta.users.read"}
     try:
@@ -110,7 +110,7 @@ def test_scope_that_is_not_granted(sandbox: Sandbox, agent: Agent) -> None:
     assert "okta.users.read" in found["credentials"][0]["message"]
 
 
-def test_permission_that_is_not_in_the_token(sandbox: Sandbox, agent: Agent) -> None:
+def test_permission_that_is_not_in_the_token(sandbox: Sandbox, agent: CommandLine) -> None:
     issuer = sandbox.entra.token_issuer
     before, issuer.roles = issuer.roles, issuer.roles - {"GroupMember.Read.All", "Directory.Read.All"}
     try:
@@ -132,7 +132,7 @@ def test_permission_that_is_not_in_the_token(sandbox: Sandbox, agent: Agent) -> 
     ],
 )
 def test_workspace_that_differs(
-    sandbox: Sandbox, agent: Agent, switches: dict[str, object], name: str, words: str
+    sandbox: Sandbox, agent: CommandLine, switches: dict[str, object], name: str, words: str
 ) -> None:
     space = sandbox.workspace("pigment-eu")
     before, space.options = space.options, with_changes(space.options, {"page_size": 10, **switches})
@@ -145,7 +145,7 @@ def test_workspace_that_differs(
     assert found[name][0]["remedy"]
 
 
-def test_clipped_pages_and_inactive_members_that_are_not_listed_are_said(sandbox: Sandbox, agent: Agent) -> None:
+def test_clipped_pages_and_inactive_members_that_are_not_listed_are_said(sandbox: Sandbox, agent: CommandLine) -> None:
     space = sandbox.workspace("pigment-eu")
     before, space.options = space.options, with_changes(space.options, {"page_size": 10, "lists_inactive": False})
     try:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.server import run_sandbox
-from tests.e2e.agent_process import Agent
+from tests.e2e.command_line import CommandLine
 
 pytestmark = pytest.mark.traced
 
@@ -18,7 +18,7 @@ DAY_MICROSECONDS = 24 * 3600 * 1_000_000
 
 def test_sync_forgets_runs_of_more_than_400_days(tmp_path: Path) -> None:
     with run_sandbox(seed=6, size=12) as sandbox:
-        agent = Agent(sandbox.write_config(tmp_path))
+        agent = CommandLine(sandbox.write_config(tmp_path))
         run_ids = []
         for _ in range(3):
             assert agent.run("sync", "-w", "pigment-latam").code == 0

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from sandbox.server import Sandbox, run_sandbox
-from tests.e2e.agent_process import Agent
+from tests.e2e.command_line import CommandLine
 
 LATAM, GROUP = "pigment-latam", "Pigment LatAm"
 MOVE = ("links", "move", "--from", "okta-main", "--to", "entra-eu")
@@ -27,9 +27,9 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
+def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     """An agent that has brought pigment-latam in sync with Okta."""
-    agent = Agent(sandbox.write_config(tmp_path_factory.mktemp("agent")))
+    agent = CommandLine(sandbox.write_config(tmp_path_factory.mktemp("agent")))
     # Entra's application would otherwise belong to two workspaces.
     tree = configured(agent)
     write(agent, {**tree, "workspaces": {LATAM: tree["workspaces"][LATAM]}})
@@ -39,15 +39,15 @@ def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
     return agent
 
 
-def configured(agent: Agent) -> Any:
+def configured(agent: CommandLine) -> Any:
     return yaml.safe_load(agent.config.read_text("utf-8"))
 
 
-def write(agent: Agent, tree: object) -> None:
+def write(agent: CommandLine, tree: object) -> None:
     agent.config.write_text(yaml.safe_dump(tree), "utf-8")
 
 
-def planned(agent: Agent) -> Any:
+def planned(agent: CommandLine) -> Any:
     """Return the one workspace of a dry run."""
     ran = agent.run("plan", "--format", "json")
     assert ran.code == 0, ran.err
@@ -55,7 +55,7 @@ def planned(agent: Agent) -> Any:
     return workspace
 
 
-def links(agent: Agent) -> dict[str, str]:
+def links(agent: CommandLine) -> dict[str, str]:
     """Map the email of each linked member to the person that it belongs to."""
     rows = [line.split("\t") for line in agent.run("links", "list").out.splitlines()[1:]]
     return {email: person for _, email, person, *_ in rows}
@@ -65,7 +65,7 @@ def held(workspace: Any) -> Counter[tuple[str, str]]:
     return Counter((each["kind"], each["code"]) for each in workspace["holds"])
 
 
-def moved_to_entra(sandbox: Sandbox, agent: Agent, staying: str) -> list[str]:
+def moved_to_entra(sandbox: Sandbox, agent: CommandLine, staying: str) -> list[str]:
     """Let everyone who has an active member be in Entra too, but for *staying*, and name Entra in the configuration."""
     company = sandbox.company
     company.entra.add_group(GROUP)
@@ -86,7 +86,7 @@ def moved_to_entra(sandbox: Sandbox, agent: Agent, staying: str) -> list[str]:
     return emails
 
 
-def the_journal_shows_who_moved_the_links_and_why(agent: Agent) -> None:
+def the_journal_shows_who_moved_the_links_and_why(agent: CommandLine) -> None:
     runs = json.loads(agent.run("history", "--format", "json").out)
     (run,) = [run for run in runs if run["trigger"] == "links"]
     assert (run["by"], run["reason"], run["status"]) == ("ana@acme.com", "we moved to Entra", "done")
@@ -105,13 +105,13 @@ def the_journal_shows_who_moved_the_links_and_why(agent: Agent) -> None:
     assert "has no plan, so it is shown only as text" in refused.err
 
 
-def a_move_to_what_is_no_source_is_refused(agent: Agent) -> None:
+def a_move_to_what_is_no_source_is_refused(agent: CommandLine) -> None:
     ran = agent.run("links", "move", "--from", "entra-eu", "--to", "okta-main", "-w", LATAM, "--yes")
     assert ran.code == 2
     assert f"okta-main is not a source of {LATAM}." in ran.err
 
 
-def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> None:
+def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: CommandLine) -> None:
     staying = "ana.lima@acme.com"
     emails = moved_to_entra(sandbox, agent, staying)
     newcomer = sandbox.company.hire("entra", "Nova", "Chegada", [GROUP])
@@ -172,7 +172,7 @@ def test_company_moves_from_okta_to_entra(sandbox: Sandbox, agent: Agent) -> Non
     a_move_to_what_is_no_source_is_refused(agent)
 
 
-def test_pause_is_shown_with_its_reason(agent: Agent) -> None:
+def test_pause_is_shown_with_its_reason(agent: CommandLine) -> None:
     assert agent.run("pause", LATAM, *WHY).code == 0
     (run,) = json.loads(agent.run("history", "--limit", "1", "--format", "json").out)
     report = agent.run("report", run["id"])

@@ -10,6 +10,7 @@ import yaml
 
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import Agent
+from tests.e2e.command_line import CommandLine
 
 GONE = "gone.token"
 
@@ -21,15 +22,15 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture
-def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
-    agent = Agent(sandbox.write_config(tmp_path_factory.mktemp("missing")))
+def agent(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
+    agent = CommandLine(sandbox.write_config(tmp_path_factory.mktemp("missing")))
     document = yaml.safe_load(agent.config.read_text("utf-8"))
     document["workspaces"]["pigment-eu"]["tokens"] = [{"file": GONE}]
     agent.config.write_text(yaml.safe_dump(document), "utf-8")
     return agent
 
 
-def test_commands_end_with_8_and_the_other_workspaces_go_on(agent: Agent, sandbox: Sandbox) -> None:
+def test_commands_end_with_8_and_the_other_workspaces_go_on(agent: CommandLine, sandbox: Sandbox) -> None:
     planned = agent.run("plan", "--format", "json")
     synced = agent.run("sync", "--format", "json")
     checked = agent.run("check")
@@ -48,7 +49,7 @@ def test_commands_end_with_8_and_the_other_workspaces_go_on(agent: Agent, sandbo
     assert agent.run("check", "-w", "pigment-latam").code == 0
 
 
-def test_each_cause_has_a_code_of_its_own(agent: Agent, sandbox: Sandbox) -> None:
+def test_each_cause_has_a_code_of_its_own(agent: CommandLine, sandbox: Sandbox) -> None:
     document = yaml.safe_load(agent.config.read_text("utf-8"))
     document["workspaces"]["pigment-latam"]["tokens"] = [{"env": "ACME_NOT_SET"}]
     document["workspaces"]["pigment-apac"]["tokens"] = ["Bearer written-with-its-word"]
@@ -67,8 +68,8 @@ def test_each_cause_has_a_code_of_its_own(agent: Agent, sandbox: Sandbox) -> Non
     assert "pigment-latam: a secret is not set; nothing was planned" in shown.out
 
 
-def test_daemon_does_not_start_and_names_what_to_mount(agent: Agent) -> None:
-    served = agent.run("serve")
+def test_daemon_does_not_start_and_names_what_to_mount(agent: CommandLine) -> None:
+    served = Agent(agent.config).run("serve")
 
     assert served.code == 8
     assert served.err.splitlines() == [

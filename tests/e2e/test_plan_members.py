@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from sandbox.server import Sandbox, run_sandbox
-from tests.e2e.agent_process import Agent
+from tests.e2e.command_line import CommandLine
 
 pytestmark = pytest.mark.traced
 
@@ -33,7 +33,7 @@ def config(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def without_scim(config: Path) -> Agent:
+def without_scim(config: Path) -> CommandLine:
     """Return an agent as before SCIM is switched on: no token, and a URL that does not exist."""
     document = yaml.safe_load(config.read_text())
     for number, workspace in enumerate(document["workspaces"].values()):
@@ -41,7 +41,7 @@ def without_scim(config: Path) -> Agent:
         workspace["scim_url"] = f"https://pigment-{number}.example.invalid/scim/v2"
     path = config.with_name("without-scim.yaml")
     path.write_text(yaml.safe_dump(document))
-    return Agent(path)
+    return CommandLine(path)
 
 
 def write_members(sandbox: Sandbox, workspace: str, path: Path, columns: str = "email,name,active") -> Path:
@@ -65,7 +65,7 @@ def decisions(document: dict[str, Any]) -> dict[str, list[tuple[object, ...]]]:
 
 @pytest.mark.parametrize("workspace", WORKSPACES)
 def test_plan_from_a_file_is_that_of_the_first_sync(
-    sandbox: Sandbox, config: Path, without_scim: Agent, tmp_path: Path, workspace: str
+    sandbox: Sandbox, config: Path, without_scim: CommandLine, tmp_path: Path, workspace: str
 ) -> None:
     path = write_members(sandbox, workspace, tmp_path / "members.csv")
     before = len(sandbox.requests("pigment"))
@@ -75,7 +75,7 @@ def test_plan_from_a_file_is_that_of_the_first_sync(
     assert ran.code == 0, ran.err
     assert len(sandbox.requests("pigment")) == before, "the workspace is left alone"
     planned = json.loads(ran.out)
-    real = json.loads(Agent(config).run("plan", "-w", workspace, "--format", "json").out)
+    real = json.loads(CommandLine(config).run("plan", "-w", workspace, "--format", "json").out)
     assert decisions(planned) == decisions(real)
     assert {kind for kind, *_ in decisions(planned)["changes"]} >= {"adopt", "create"}
     object_ = planned["workspaces"][0]
@@ -85,19 +85,21 @@ def test_plan_from_a_file_is_that_of_the_first_sync(
     assert object_["digest"] != real["workspaces"][0]["digest"]
 
 
-def test_nothing_is_recorded(sandbox: Sandbox, without_scim: Agent, config: Path, tmp_path: Path) -> None:
-    history = Agent(config).run("history", "--format", "json").out
+def test_nothing_is_recorded(sandbox: Sandbox, without_scim: CommandLine, config: Path, tmp_path: Path) -> None:
+    history = CommandLine(config).run("history", "--format", "json").out
     files = {each.name for each in config.parent.iterdir()}
     path = write_members(sandbox, LATAM, tmp_path / "members.csv")
 
     assert without_scim.run("plan", "-w", LATAM, "--members", str(path)).code == 0
 
-    assert Agent(config).run("history", "--format", "json").out == history
+    assert CommandLine(config).run("history", "--format", "json").out == history
     assert {each.name for each in config.parent.iterdir()} == files
 
 
 @pytest.mark.parametrize("form", ["text", "markdown", "html", "csv"])
-def test_every_format_begins_with_the_file(sandbox: Sandbox, without_scim: Agent, tmp_path: Path, form: str) -> None:
+def test_every_format_begins_with_the_file(
+    sandbox: Sandbox, without_scim: CommandLine, tmp_path: Path, form: str
+) -> None:
     path = write_members(sandbox, LATAM, tmp_path / "export.csv")
 
     out = without_scim.run("plan", "-w", LATAM, "--members", str(path), "--format", form).out
@@ -112,7 +114,7 @@ def test_every_format_begins_with_the_file(sandbox: Sandbox, without_scim: Agent
 
 
 def test_names_are_not_compared_with_a_file_without_names(
-    sandbox: Sandbox, without_scim: Agent, tmp_path: Path
+    sandbox: Sandbox, without_scim: CommandLine, tmp_path: Path
 ) -> None:
     path = write_members(sandbox, LATAM, tmp_path / "members.csv", "email,active")
 
@@ -123,7 +125,7 @@ def test_names_are_not_compared_with_a_file_without_names(
     assert "has no column for the name: changes of names are not planned" in ran.err
 
 
-def test_exit_codes_are_those_of_a_plan(sandbox: Sandbox, without_scim: Agent, tmp_path: Path) -> None:
+def test_exit_codes_are_those_of_a_plan(sandbox: Sandbox, without_scim: CommandLine, tmp_path: Path) -> None:
     path = write_members(sandbox, LATAM, tmp_path / "members.csv")
 
     assert without_scim.run("plan", "-w", LATAM, "--members", str(path), "--exit-code").code == 3
@@ -148,7 +150,7 @@ def test_exit_codes_are_those_of_a_plan(sandbox: Sandbox, without_scim: Agent, t
     ],
 )
 def test_bad_input_is_a_usage_error_and_reads_nothing(
-    sandbox: Sandbox, without_scim: Agent, tmp_path: Path, options: tuple[str, ...], message: str
+    sandbox: Sandbox, without_scim: CommandLine, tmp_path: Path, options: tuple[str, ...], message: str
 ) -> None:
     file = write_members(sandbox, LATAM, tmp_path / "members.csv")
     (tmp_path / "bad.csv").write_text("email\na@acme.com\na@acme.com\n")
@@ -163,17 +165,17 @@ def test_bad_input_is_a_usage_error_and_reads_nothing(
 
 
 def test_plan_from_a_file_cannot_be_applied(
-    sandbox: Sandbox, config: Path, without_scim: Agent, tmp_path: Path
+    sandbox: Sandbox, config: Path, without_scim: CommandLine, tmp_path: Path
 ) -> None:
     path = write_members(sandbox, LATAM, tmp_path / "members.csv")
     plan = tmp_path / "plan.json"
     plan.write_text(without_scim.run("plan", "-w", LATAM, "--members", str(path), "--format", "json").out)
     before = len(sandbox.requests())
 
-    ran = Agent(config).run("apply", str(plan), "--reason", "no")
+    ran = CommandLine(config).run("apply", str(plan), "--reason", "no")
 
     assert ran.code == 2
     assert "was planned against an exported member list" in ran.err
     assert len(sandbox.requests()) == before
     digest = json.loads(plan.read_text())["workspaces"][0]["digest"]
-    assert Agent(config).run("sync", "-w", LATAM, "--approve", digest, "--reason", "no").code == 9
+    assert CommandLine(config).run("sync", "-w", LATAM, "--approve", digest, "--reason", "no").code == 9

@@ -1,4 +1,4 @@
-"""`--trace` of real commands over the sandbox: a line for each request that the pretend systems saw, with its id."""
+"""`--trace` of whole commands over the sandbox: a line for each request that the pretend systems saw, with its id."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ from agent.cli.app import COMMANDS, app
 from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
-from tests.e2e.agent_process import LONGEST_SECONDS, Agent
+from tests.e2e.agent_process import LONGEST_SECONDS
+from tests.e2e.command_line import CommandLine
 from tests.e2e.daemon_process import configured, serving
 from tests.e2e.test_serve import LATAM
 from tests.notice_receivers import webhook
@@ -34,15 +35,15 @@ def sandbox() -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="module")
-def synced(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Agent:
+def synced(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     """An agent whose state knows the workspaces."""
-    agent = Agent(sandbox.write_config(tmp_path_factory.mktemp("synced")))
+    agent = CommandLine(sandbox.write_config(tmp_path_factory.mktemp("synced")))
     assert agent.run("sync").code == 0
     return agent
 
 
 @pytest.fixture
-def agent(sandbox: Sandbox, synced: Agent) -> Iterator[Agent]:
+def agent(sandbox: Sandbox, synced: CommandLine) -> Iterator[CommandLine]:
     """An agent that is in sync, and a log of requests that is empty."""
     sandbox.environment.request_log.clear()
     yield synced
@@ -94,7 +95,7 @@ def test_every_command_accepts_it(name: str) -> None:
 )
 @pytest.mark.parametrize("is_first", [True, False], ids=["before", "after"])
 def test_trace_has_each_request_that_was_made(
-    sandbox: Sandbox, agent: Agent, tmp_path: Path, arguments: list[str], is_first: bool
+    sandbox: Sandbox, agent: CommandLine, tmp_path: Path, arguments: list[str], is_first: bool
 ) -> None:
     trace = tmp_path / "trace.jsonl"
     option = ["--trace", str(trace)]
@@ -114,7 +115,7 @@ def test_trace_has_each_request_that_was_made(
     assert "@" not in text
 
 
-def test_trace_of_a_plan_has_token_requests_and_templates(sandbox: Sandbox, agent: Agent, tmp_path: Path) -> None:
+def test_trace_of_a_plan_has_token_requests_and_templates(sandbox: Sandbox, agent: CommandLine, tmp_path: Path) -> None:
     trace = tmp_path / "trace.jsonl"
     assert agent.run("--trace", str(trace), "plan").code == 0
 
@@ -131,14 +132,16 @@ def test_trace_of_a_plan_has_token_requests_and_templates(sandbox: Sandbox, agen
     }
 
 
-def test_retries_are_numbered_and_the_message_names_the_last(sandbox: Sandbox, agent: Agent, tmp_path: Path) -> None:
+def test_retries_are_numbered_and_the_message_names_the_last(
+    sandbox: Sandbox, agent: CommandLine, tmp_path: Path
+) -> None:
     document = yaml.safe_load(agent.config.read_text("utf-8"))
     config = agent.config.with_name("retries.yaml")
     config.write_text(yaml.safe_dump(document | {"http": {"retries": 1}}), "utf-8")
     rule = {"name": "down", "do": "status", "system": "pigment", "status": 503}
     sandbox.faults.put(parse_rules({"faults": [rule]}))
     trace = tmp_path / "trace.jsonl"
-    ran = Agent(config).run("--trace", str(trace), "plan", "-w", LATAM)
+    ran = CommandLine(config).run("--trace", str(trace), "plan", "-w", LATAM)
 
     assert ran.code == 6
     failed = [line for line in lines(trace) if line["status"] == 503]
@@ -149,7 +152,9 @@ def test_retries_are_numbered_and_the_message_names_the_last(sandbox: Sandbox, a
 
 @pytest.mark.parametrize("system", ["okta", "entra", "onelogin", "pigment"])
 @pytest.mark.parametrize("status", [400, 401, 403, 404])
-def test_refusal_names_its_id_in_text_json_and_log(sandbox: Sandbox, agent: Agent, system: str, status: int) -> None:
+def test_refusal_names_its_id_in_text_json_and_log(
+    sandbox: Sandbox, agent: CommandLine, system: str, status: int
+) -> None:
     rule = {"name": "refused", "do": "status", "system": system, "status": status}
     sandbox.faults.put(parse_rules({"faults": [rule]}))
     ran = agent.run("plan", "--format", "json")
@@ -161,7 +166,7 @@ def test_refusal_names_its_id_in_text_json_and_log(sandbox: Sandbox, agent: Agen
 
 
 @pytest.mark.parametrize("system", ["okta", "entra", "onelogin"])
-def test_check_names_the_id_of_a_refused_token_request(sandbox: Sandbox, agent: Agent, system: str) -> None:
+def test_check_names_the_id_of_a_refused_token_request(sandbox: Sandbox, agent: CommandLine, system: str) -> None:
     rule = {"name": "refused", "do": "status", "system": system, "status": 401, "path": "*/token"}
     sandbox.faults.put(parse_rules({"faults": [rule]}))
     ran = agent.run("check", "--format", "json")
@@ -172,7 +177,7 @@ def test_check_names_the_id_of_a_refused_token_request(sandbox: Sandbox, agent: 
     assert [each for each in refused if f"request id {each}]" in ran.out], ran.out
 
 
-def test_write_that_is_refused_names_its_id(sandbox: Sandbox, agent: Agent) -> None:
+def test_write_that_is_refused_names_its_id(sandbox: Sandbox, agent: CommandLine) -> None:
     group = next(each.name for each in sandbox.company.okta.groups.values() if "Pigment" in each.name)
     sandbox.company.hire("okta", "Eve", "New", [group], "eve.new@acme.com")
     rule = {"name": "refused", "do": "status", "system": "pigment", "status": 422, "method": "POST"}
@@ -185,7 +190,7 @@ def test_write_that_is_refused_names_its_id(sandbox: Sandbox, agent: Agent) -> N
 
 
 def test_address_of_a_notice_or_a_report_is_neither_traced_nor_logged(
-    sandbox: Sandbox, agent: Agent, tmp_path: Path
+    sandbox: Sandbox, agent: CommandLine, tmp_path: Path
 ) -> None:
     with webhook() as hook:
         secret = f"{hook.url.reveal()}/secret-of-the-hook"
@@ -195,10 +200,10 @@ def test_address_of_a_notice_or_a_report_is_neither_traced_nor_logged(
         config = agent.config.with_name("notices.yaml")
         config.write_text(yaml.safe_dump(document | more | {"http": {"retries": 0}}), "utf-8")
         trace = tmp_path / "trace.jsonl"
-        sent = Agent(config).run("report", "send", "daily", "--trace", str(trace))
+        sent = CommandLine(config).run("report", "send", "daily", "--trace", str(trace))
         rule = {"name": "refused", "do": "status", "system": "pigment", "status": 401}
         sandbox.faults.put(parse_rules({"faults": [rule]}))
-        failed = Agent(config).run("sync", "-w", LATAM, "--trace", str(trace))
+        failed = CommandLine(config).run("sync", "-w", LATAM, "--trace", str(trace))
 
     assert (sent.code, failed.code) == (0, 6), sent.err
     assert len(hook.received) == 2
@@ -245,7 +250,7 @@ def test_daemon_logs_each_request_with_its_run_and_workspace(sandbox: Sandbox, t
 
 
 def test_file_that_cannot_be_written_ends_the_command_before_anything(
-    sandbox: Sandbox, agent: Agent, tmp_path: Path
+    sandbox: Sandbox, agent: CommandLine, tmp_path: Path
 ) -> None:
     config = agent.config.read_bytes()
     for place in (tmp_path, tmp_path / "missing" / "trace", agent.config, Path(os.devnull)):
@@ -257,7 +262,9 @@ def test_file_that_cannot_be_written_ends_the_command_before_anything(
     assert agent.config.read_bytes() == config
 
 
-def test_second_trace_is_appended_and_two_options_are_refused(sandbox: Sandbox, agent: Agent, tmp_path: Path) -> None:
+def test_second_trace_is_appended_and_two_options_are_refused(
+    sandbox: Sandbox, agent: CommandLine, tmp_path: Path
+) -> None:
     trace = tmp_path / "trace.jsonl"
     for _ in range(2):
         assert agent.run("members", "--trace", str(trace)).code == 0

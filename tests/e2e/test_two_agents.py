@@ -8,14 +8,14 @@ from pathlib import Path
 import yaml
 
 from sandbox.server import run_sandbox
-from tests.e2e.agent_process import Agent
+from tests.e2e.command_line import CommandLine
 from tests.e2e.ended_process import WORKSPACE, unlimited
 
 SYNC = ("sync", "-w", WORKSPACE)
 FINANCE = "Pigment LatAm Finance"
 
 
-def notes(agent: Agent) -> dict[str, list[str]]:
+def notes(agent: CommandLine) -> dict[str, list[str]]:
     """Return the notes of a plan on changes by other writers: their code and text, by email."""
     ran = agent.run("plan", "-w", WORKSPACE, "--format", "json")
     assert ran.code == 0, ran.out + ran.err
@@ -27,7 +27,7 @@ def notes(agent: Agent) -> dict[str, list[str]]:
     return found
 
 
-def count_only(agent: Agent, groups: list[str]) -> None:
+def count_only(agent: CommandLine, groups: list[str]) -> None:
     """Let the workspace's source count only *groups*."""
     document = yaml.safe_load(agent.config.read_text("utf-8"))
     for source in document["workspaces"][WORKSPACE]["sources"]:
@@ -35,14 +35,14 @@ def count_only(agent: Agent, groups: list[str]) -> None:
     agent.config.write_text(yaml.safe_dump(document), "utf-8")
 
 
-def sync(agent: Agent) -> None:
+def sync(agent: CommandLine) -> None:
     ran = agent.run(*SYNC)
     assert ran.code in {0, 3}, ran.out + ran.err
 
 
 def test_second_agent_is_named_by_what_it_did_and_by_what_it_undoes(tmp_path: Path) -> None:
     with run_sandbox(seed=3, size=20) as sandbox:
-        one, two = (unlimited(sandbox.write_config(tmp_path / name)) for name in ("one", "two"))
+        one, two = (CommandLine(unlimited(sandbox.write_config(tmp_path / name)).config) for name in ("one", "two"))
         sync(one)
         sync(two)
         ada = sandbox.company.hire("okta", "Ada", "Hopper", [FINANCE])
