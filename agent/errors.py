@@ -112,6 +112,11 @@ class StateError(PigmentSyncError):
         self.is_transient = is_transient
 
 
+def may_be_repeated(error: BaseException) -> bool:
+    """Return whether the same may work in a moment, under a new lease: the state failed briefly, or the lease ended."""
+    return isinstance(error, LeaseLost) or (isinstance(error, StateError) and error.is_transient)
+
+
 class WorkspaceBusy(PigmentSyncError):
     """Another run holds the workspace's lease: the message names the holder and since when."""
 

@@ -912,9 +912,10 @@ class MemoryState:
 
     async def end_job(self, lease: Lease, error: str = "") -> None:
         self._check(lease)
-        job = self.jobs.pop(lease.workspace, None)
-        if job is None:
+        job = self.jobs.get(lease.workspace)
+        if job is None or not job.claims:
             return
+        del self.jobs[job.id]
         if not job.is_tick:
             del self.held[job.id]
             return

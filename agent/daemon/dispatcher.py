@@ -324,6 +324,10 @@ class Dispatcher:
         if claim.is_handed_over:
             await self.state.give_back_job(held.lease)
             log.info("job.given_back", job=job.id)
+        elif claim.is_unfinished:
+            # The row stays. The next claim of it, here or in another daemon, does what is left.
+            await held.ensure_lease()
+            log.warning("job.unfinished", job=job.id, workspaces=list(job.run_ids))
         else:
             await self._end(job, held)
 

@@ -26,7 +26,7 @@ from agent.engine.state_checks import empty_state_warning
 from agent.engine.sync import Sync
 from agent.engine.undo import UndoPlanner
 from agent.engine.undo_run import pause_and_undo
-from agent.errors import PigmentSyncError
+from agent.errors import PigmentSyncError, may_be_repeated
 from agent.model import Mode, Plan, Policy, Unplanned
 from agent.model.feed import FeedLag
 from agent.model.run import Run, RunStatus, Trigger
@@ -111,15 +111,20 @@ class ActiveConfig:
 
 @dataclass(slots=True)
 class JobClaim:
-    """A job that this daemon works on under the lease *held*. *is_handed_over*: another takes up what is left."""
+    """A job that this daemon works on under the lease *held*.
+
+    *is_handed_over*: another takes up what is left. *is_unfinished*: the state failed for a moment, and the next claim
+    of the job does what is left.
+    """
 
     held: HeldLease
     is_handed_over: bool = False
+    is_unfinished: bool = False
 
     @property
     def is_ours_to_record(self) -> bool:
         """Whether runs that never began are recorded here, because no other daemon begins them."""
-        return not self.is_handed_over and self.held.remaining_seconds() > 0
+        return not self.is_handed_over and not self.is_unfinished and self.held.remaining_seconds() > 0
 
 
 def _ignore_settled(_workspace: str, _settled: Settled) -> None:
@@ -196,18 +201,26 @@ class Runner:
         claim: JobClaim | None,
     ) -> None:
         policies = [self.config.policies[name] for name in names]
+        # The pause that an undo found is not known to another run.
+        is_repeatable = claim is not None and (undone is None or is_dry_run)
         error = NEVER_STARTED
         try:
             async with self.semaphore:
                 if not self.tasks.is_stopping:
                     error = ALWAYS_BUSY
                     with bound_contextvars(run_id=" ".join(request.run_ids.values())):
-                        await self._run_workspaces(names, request, shutdown, is_dry_run=is_dry_run, undone=undone)
+                        results = await self._run_workspaces(
+                            names, request, shutdown, is_dry_run=is_dry_run, undone=undone
+                        )
+                    if claim is not None and is_repeatable:
+                        claim.is_unfinished = any(result.is_unfinished for result in results)
         except asyncio.CancelledError:
             error = NEVER_STARTED if error is NEVER_STARTED else STOPPED
             raise
         except (PigmentSyncError, ReadError) as failure:
             error = f"{failure.message} {failure.hint}"
+            if claim is not None and is_repeatable:
+                claim.is_unfinished = may_be_repeated(failure)
             log.warning("run.failed", workspaces=list(names), code=failure.code, error=failure.message)
         except Exception as failure:
             # The outermost handler: a bug ends this run, and the schedule goes on.
@@ -226,7 +239,7 @@ class Runner:
         *,
         is_dry_run: bool,
         undone: Run | None,
-    ) -> None:
+    ) -> list[RunResult]:
         started_at = self.clock.now()
 
         def progress(what: str, done: int, total: int | None) -> None:
@@ -253,6 +266,7 @@ class Runner:
             if warning := empty_state_warning(result.planned):
                 log.warning("state.empty", workspace=result.workspace, warning=warning)
         await self.observer(results, request.trigger, (self.clock.now() - started_at).total_seconds())
+        return results
 
     async def _run_feed(self, sync: Sync, names: Sequence[str], request: RunRequest) -> list[RunResult]:
         """Look at the people that a feed named, deactivate those who left, and record how each goes on."""

@@ -26,6 +26,10 @@ RETRY_SECONDS = 1.0
 # Less than the 15 s: a margin between the last check of the clock and the moment when the server has the request.
 DEADLINE_SECONDS = 13.0
 POLL_SECONDS = 0.5
+TAKE_RETRY_SECONDS = 12.0
+"""How long a lease is asked for again while the state fails for a moment."""
+LOST_ANSWER_SECONDS = 16.0
+"""How long a lease may be held for no one: it was taken, and the answer was lost. It is void after 15 s."""
 Sleep = Callable[[float], Awaitable[None]]
 log = structlog.get_logger()
 
@@ -92,16 +96,25 @@ async def _take_lease(
     state: Leases, clock: Clock, sleep: Sleep, workspace: tuple[str, str], holder: str, wait_seconds: float
 ) -> HeldLease:
     name, target = workspace
-    until = clock.now().timestamp() + wait_seconds
+    began_at = clock.elapsed()
+    until = began_at + wait_seconds
+    retry_until = began_at + max(wait_seconds, TAKE_RETRY_SECONDS)
     while True:
         requested_at = clock.elapsed()
         try:
             lease = await state.take_lease(name, holder, target)
             return HeldLease(lease, state, clock, sleep, requested_at + DEADLINE_SECONDS)
         except WorkspaceBusy:
-            if clock.now().timestamp() >= until:
+            if clock.elapsed() >= until:
                 raise
-        await sleep(POLL_SECONDS)
+            await sleep(POLL_SECONDS)
+        except StateError as error:
+            if not error.is_transient or clock.elapsed() >= retry_until:
+                raise
+            log.warning("lease.not_taken", workspace=name, error=error.message)
+            # The lease may be taken all the same, by this attempt, with a number that no one knows.
+            until = max(until, clock.elapsed() + LOST_ANSWER_SECONDS)
+            await sleep(RETRY_SECONDS)
 
 
 @asynccontextmanager
@@ -110,8 +123,8 @@ async def acquire_lease(
 ) -> AsyncIterator[HeldLease]:
     """Take the lease of *workspace* (its key and its fingerprint), renew it, and release it at the end.
 
-    Wait up to *wait_seconds* for another run to release it, then raise `WorkspaceBusy`. The state refuses every write
-    under a lost lease.
+    Wait up to *wait_seconds* for another run to release it, then raise `WorkspaceBusy`. While the state fails for a
+    moment, ask it again, for some seconds at least. The state refuses every write under a lost lease.
     """
     held_lease = await _take_lease(state, clock, sleep, workspace, holder, wait_seconds)
     renewal = asyncio.create_task(held_lease.keep_renewing())

@@ -136,7 +136,8 @@ class RunResult:
     command waits for a second person. *approved* is a sentence with who approved what. *holds* are those that are left
     at its end, without what an approval released; None where the run could write nothing: a dry run, a pause, no plan.
     *is_for_everyone* is False for a run for one person, whose numbers describe only a part of the workspace. *lags*
-    are how late the deactivations were of people whom a change feed had named.
+    are how late the deactivations were of people whom a change feed had named. *is_unfinished*: the state failed for a
+    moment or the lease ended, and another run may do the rest at once.
     """
 
     workspace: str
@@ -156,6 +157,7 @@ class RunResult:
     approved: str = ""
     holds: tuple[Hold, ...] | None = None
     lags: tuple[FeedLag, ...] = ()
+    is_unfinished: bool = False
 
 
 def planned_deactivations(decision: Decision) -> frozenset[str]:

@@ -15,7 +15,15 @@ from agent.engine.plan_approval import PlanApproval, approved_message
 from agent.engine.planner import BASELINE_WINDOW
 from agent.engine.records import outcome_summary, run_counts
 from agent.engine.request import Decision, RunResult
-from agent.errors import ExitCode, LeaseLost, PigmentSyncError, StalePlan, UsageError, worst_exit_code
+from agent.errors import (
+    ExitCode,
+    LeaseLost,
+    PigmentSyncError,
+    StalePlan,
+    UsageError,
+    may_be_repeated,
+    worst_exit_code,
+)
 from agent.guard.hold import next_baselines
 from agent.guard.target import uncounted
 from agent.model import Plan, Policy
@@ -122,6 +130,7 @@ class RunRecorder:
             error=failure,
             run=opened.run,
             approvals=opened.approvals,
+            is_unfinished=may_be_repeated(error),
         )
 
     async def close(

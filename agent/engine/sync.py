@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 
@@ -40,6 +40,7 @@ from agent.errors import (
     ExitCode,
     LeaseLost,
     PigmentSyncError,
+    StateError,
     TokensRefused,
     WorkspaceBusy,
     exit_code_for_read_error,
@@ -116,11 +117,11 @@ class Sync:
         refuse_incomplete(request, self.approval_policy)
         async with AsyncExitStack() as leases:
             span = leases.enter_context(self.tracer.span("sync", {"pigment_sync.trigger": request.trigger.value}))
-            opened = [await self._open_run(context, request, leases) for context in wanted.values()]
-            started = [each for each in opened if isinstance(each, OpenRun)]
-            span.set({"pigment_sync.run_id": " ".join(each.run.id for each in started)})
-            results = {each.workspace: each for each in opened if isinstance(each, RunResult)}
+            started: list[OpenRun] = []
+            results: dict[str, RunResult] = {}
             try:
+                await self._open_runs(wanted.values(), request, leases, started, results)
+                span.set({"pigment_sync.run_id": " ".join(each.run.id for each in started)})
                 with bound_contextvars(run_id=" ".join(each.run.id for each in started)):
                     done = await self._plan_and_apply(started, request)
             except BaseException as error:
@@ -168,6 +169,34 @@ class Sync:
             return await self.recorder.fail(each, decision, error)
         return None
 
+    async def _open_runs(
+        self,
+        contexts: Iterable[WorkspaceContext],
+        request: RunRequest,
+        leases: AsyncExitStack,
+        started: list[OpenRun],
+        results: dict[str, RunResult],
+    ) -> None:
+        """Add each run that begins to *started*, and the result of each that does not to *results*.
+
+        Raises `StateError` where the state fails for more than one workspace, or for the only one: it is away.
+        """
+        failures: list[StateError] = []
+        for context in contexts:
+            try:
+                opened = await self._open_run(context, request, leases)
+            except StateError as error:
+                failures.append(error)
+                if not error.is_transient or len(failures) > 1:
+                    raise
+                opened = _unopened_result(context.policy, error)
+            if isinstance(opened, OpenRun):
+                started.append(opened)
+            else:
+                results[opened.workspace] = opened
+        if failures and not started:
+            raise failures[0]
+
     async def _open_run(
         self, context: WorkspaceContext, request: RunRequest, leases: AsyncExitStack
     ) -> OpenRun | RunResult:
@@ -184,7 +213,7 @@ class Sync:
         try:
             interrupted = await state.begin_run(run, held_lease.lease, request.claim)
         except LeaseLost as error:
-            return _busy_result(context.policy, error)
+            return replace(_busy_result(context.policy, error), is_unfinished=True)
         for closed in interrupted:
             log.warning("run.interrupted", workspace=name, interrupted=closed)
         log.info("run.started", workspace=name, run_id=run.id, trigger=request.trigger)
@@ -359,6 +388,23 @@ def _final_status(plan: Plan, applied: ApplyResult) -> tuple[RunStatus, ExitCode
     if is_awaiting_approval(plan):
         return RunStatus.HELD, ExitCode.HELD
     return RunStatus.DONE, ExitCode.DONE
+
+
+def _unopened_result(policy: Policy, error: StateError) -> RunResult:
+    """Return the result of a workspace whose lease or run the state could not record, while it does those of others."""
+    log.warning("run.not_begun", workspace=policy.workspace, error=error.message)
+    unplanned = Unplanned(
+        workspace=policy.workspace,
+        mode=policy.mode,
+        status="incomplete",
+        code=error.code,
+        message=error.message,
+        remedy=error.hint,
+    )
+    digest = plan_digest(unplanned)
+    return RunResult(
+        policy.workspace, "", RunStatus.INTERRUPTED, error.exit_code, unplanned, digest, is_unfinished=True
+    )
 
 
 def _busy_result(policy: Policy, error: WorkspaceBusy | LeaseLost) -> RunResult:

@@ -49,7 +49,8 @@ def start_due_ticks(database: Database, connection: Connection, planned: Sequenc
         if each.first is not None:
             new = _insert_if_absent(database).values(name=each.name, next_at=to_micros(each.first))
             connection.execute(new)
-        locked = select(schedules).where(schedules.c.name == each.name).with_for_update().subquery()
+        # Where another process holds it, that one starts the tick; it may be suspended, and others need this one.
+        locked = select(schedules).where(schedules.c.name == each.name).with_for_update(skip_locked=True).subquery()
         row = connection.execute(select(locked, database.now_expression().label("now"))).first()
         if row is None or not _is_due(each, row):
             continue
@@ -113,7 +114,8 @@ def give_back_job(connection: Connection, job_id: str) -> None:
 
 def end_job(database: Database, connection: Connection, job_id: str, error: str) -> None:
     row = _find_open(connection, job_id)
-    if row is None:
+    # A repetition, after an answer that was lost, must not end the next tick: no one has claimed that.
+    if row is None or not row.claims:
         return
     if row.schedule:
         connection.execute(delete(jobs).where(jobs.c.id == stopped_job_id(row.schedule)))

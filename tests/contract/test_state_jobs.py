@@ -160,6 +160,14 @@ async def test_ended_job_is_not_claimed_again(state: State) -> None:
     assert (await state.load_job_board()).jobs == ()
 
 
+async def test_end_that_is_repeated_leaves_the_next_tick(state: State) -> None:
+    lease, _ = await take(state, await started(state))
+    await state.end_job(lease)
+    await state.start_due_ticks([hourly(None, max_wait=timedelta(minutes=1))])
+    await state.end_job(lease)
+    assert len((await state.load_job_board()).jobs) == 1
+
+
 async def test_stopped_tick_is_shown_until_a_later_one_ends(state: State) -> None:
     lease, _ = await take(state, await started(state))
     await state.end_job(lease, "interrupted twice")
@@ -170,6 +178,7 @@ async def test_stopped_tick_is_shown_until_a_later_one_ends(state: State) -> Non
 
     await state.start_due_ticks([hourly(None, max_wait=timedelta(minutes=1))])
     assert (await state.load_job_board()).stopped == (stopped,)
+    await state.claim_job(lease, "one")
     await state.end_job(lease)
     board = await state.load_job_board()
     assert (board.jobs, board.stopped) == ((), ())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,14 +40,27 @@ class Interrupted(SteppedConnector):
 
 
 class Failing(MemoryState):
-    """A state that can't take the plan of emea."""
+    """A state that can't take the plan of emea, in a moment neither unless *is_transient*."""
+
+    is_transient = False
 
     async def record_plan(
         self, lease: Lease, run_id: str, digest: str, document: Iterable[bytes], approved_digest: str | None = None
     ) -> None:
         if lease.workspace == "emea":
-            raise StateError("The state can't be used (a lock).", "Find who has it.")
+            raise StateError("The state can't be used (a lock).", "Find who.", is_transient=self.is_transient)
         await super().record_plan(lease, run_id, digest, document, approved_digest)
+
+
+class Blocked(MemoryState):
+    """A state that can't take the beginning of a run of *names*."""
+
+    names: Collection[str] = ()
+
+    async def begin_run(self, run: Run, lease: Lease, claim: Lease | None = None) -> tuple[str, ...]:
+        if lease.workspace in self.names:
+            raise StateError("The state can't be used (a lock).", "Find who.", is_transient=True)
+        return await super().begin_run(run, lease, claim)
 
 
 class Overtaken(MemoryState):
@@ -126,20 +139,55 @@ async def test_lease_of_one_workspace_that_is_lost_while_all_are_read_leaves_the
 
     assert results["emea"].exit_code is ExitCode.BUSY
     assert "lost its lease of emea" in results["emea"].error
+    assert results["emea"].is_unfinished
     await expect_others_done(place, results)
     if kind == "sqlite":
         await state.close()
 
 
-async def test_plan_that_the_state_does_not_take_leaves_the_other_workspaces_their_runs() -> None:
+@pytest.mark.parametrize("is_transient", [False, True])
+async def test_plan_that_the_state_does_not_take_leaves_the_other_workspaces_their_runs(*, is_transient: bool) -> None:
     world = SteppedWorld()
-    place = harness(Failing(world.now), world)
+    state = Failing(world.now)
+    state.is_transient = is_transient
+    place = harness(state, world)
 
     results = await place.sync(lambda: None)
 
     assert results["emea"].exit_code is ExitCode.UNEXPECTED
-    assert results["emea"].error == "The state can't be used (a lock). Find who has it."
+    assert results["emea"].error == "The state can't be used (a lock). Find who."
+    assert {name for name, each in results.items() if each.is_unfinished} == ({"emea"} if is_transient else set())
     await expect_others_done(place, results)
+
+
+async def test_run_that_the_state_does_not_take_leaves_the_other_workspaces_their_runs() -> None:
+    world = SteppedWorld()
+    state = Blocked(world.now)
+    state.names = {"emea"}
+    place = harness(state, world)
+
+    results = await place.sync(lambda: None)
+
+    failed = results.pop("emea")
+    assert (failed.status, failed.exit_code, failed.is_unfinished) == (RunStatus.INTERRUPTED, ExitCode.UNEXPECTED, True)
+    assert "a lock" in str(failed.planned)
+    assert {each.exit_code for each in results.values()} == {ExitCode.DONE}
+    assert place.members() == {"latam": 1, "emea": 0, "apac": 1}
+
+
+@pytest.mark.parametrize("names", [("emea", "apac"), NAMES])
+async def test_state_that_takes_no_runs_ends_the_command_and_those_that_have_begun(names: Collection[str]) -> None:
+    world = SteppedWorld()
+    state = Blocked(world.now)
+    state.names = names
+    place = harness(state, world)
+
+    with pytest.raises(StateError):
+        await place.sync(lambda: None)
+
+    assert place.members() == dict.fromkeys(NAMES, 0)
+    assert [run.status for run in await state.load_runs()] == [RunStatus.INTERRUPTED] * (len(NAMES) - len(names))
+    assert [await state.load_lease(name) for name in NAMES] == [None] * len(NAMES)
 
 
 async def test_lease_that_is_lost_before_its_run_is_on_record_leaves_the_others_their_runs() -> None:
@@ -149,7 +197,7 @@ async def test_lease_that_is_lost_before_its_run_is_on_record_leaves_the_others_
     results = await place.sync(lambda: None)
 
     lost = results.pop("emea")
-    assert (lost.status, lost.exit_code) == (RunStatus.BUSY, ExitCode.BUSY)
+    assert (lost.status, lost.exit_code, lost.is_unfinished) == (RunStatus.BUSY, ExitCode.BUSY, True)
     assert "lost its lease of emea" in str(lost.planned)
     assert {each.exit_code for each in results.values()} == {ExitCode.DONE}
     assert place.members() == {"latam": 1, "emea": 0, "apac": 1}

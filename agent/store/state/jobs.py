@@ -55,9 +55,7 @@ class SqlJobs(Transactions):
 
     async def end_job(self, lease: Lease, error: str = "") -> None:
         await self._write_under_lease(
-            lease,
-            lambda connection: jobs.end_job(self._database, connection, lease.workspace, error),
-            is_repeatable=False,
+            lease, lambda connection: jobs.end_job(self._database, connection, lease.workspace, error)
         )
 
     async def record_daemon(self, daemon: DaemonRecord) -> None:
