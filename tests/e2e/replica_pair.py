@@ -187,17 +187,16 @@ class Pair:
                 self.replicas.remove(replica)
 
     @contextmanager
-    def stopped(self, *numbers: int) -> Iterator[None]:
-        """Stop replicas, and start them again. One that was suspended might hold locks inside a transaction."""
-        for number in numbers:
-            self.replicas[number].process.send_signal(signal.SIGTERM)
-        for number in numbers:
-            self.replicas[number].process.wait(LONGEST_SECONDS)
+    def suspended(self, *numbers: int) -> Iterator[None]:
+        """Suspend replicas, wherever they are: the database ends the transaction of one that is inside of it."""
+        processes = [self.replicas[number].process for number in numbers]
+        for process in processes:
+            process.send_signal(signal.SIGSTOP)
         try:
             yield
         finally:
-            for number in numbers:
-                self.start_again(number)
+            for process in processes:
+                process.send_signal(signal.SIGCONT)
 
     def suspend_at(self, statement: str, *, is_committed: bool) -> int:
         """Suspend the replica that first commits *statement*, and return its number once it is."""

@@ -254,6 +254,44 @@ def test_page_goes_on_at_the_other_replica_when_one_is_killed(pair: Pair) -> Non
     pair.expect_all_at_work()
 
 
+def test_replicas_whose_clocks_are_two_hours_apart_keep_ticks_leases_and_sessions(pair: Pair) -> None:
+    wrong = ("-m", "tests.e2e.wrong_clock")
+    with pair.joined_by(*wrong, "-3600") as behind, pair.joined_by(*wrong, "3600") as ahead, pair.suspended(0, 1):
+        # One tick takes longer than a lease lasts without renewal.
+        long = pair.hire(18)
+        pair.slow_down(2)
+        pair.start_tick()
+        pair.wait_for_tick(long)
+        expect_one_tick(pair, long, is_interrupted=False)
+        times = pair.rows(select(runs.c.id, runs.c.started_at, runs.c.finished_at))
+        ((now,),) = pair.rows(select(func.extract("epoch", func.clock_timestamp()) * 1_000_000))
+        assert all(0 <= now - at < 1_800_000_000 for run, *both in times if run not in pair.known for at in both)
+        with browser_at(pair.replicas[behind].port) as one, browser_at(pair.replicas[ahead].port) as other:
+            assert one.post("/login", data={"token": OPERATOR}).status_code == 303
+            other.cookies = one.cookies
+            assert other.get("/").status_code == 200
+
+        pair.known = {run for run, *_ in times}
+        pair.sandbox.workspace(LATAM).write_log.clear()
+        people = pair.hire(6)
+        pair.slow_down(3)
+        pair.start_tick()
+        wait_until(lambda: any(map(pair.is_active, people)))
+        working = pair.worker()
+        pair.kill(working)
+        pair.sandbox.faults.clear()
+        _, renewed_at = pair.lease()
+        pair.replicas[behind + ahead - working].until("job.taken_over")
+        since, _ = pair.lease()
+        pair.wait_for_tick(people)
+        for number in (behind, ahead):
+            assert "clock.differs" in {line.get("event") for line in pair.replicas[number].seen}
+
+    assert since - renewed_at >= VOID_AFTER
+    expect_one_tick(pair, people, is_interrupted=True)
+    pair.expect_all_at_work()
+
+
 def release_before(folder: Path) -> Path:
     """Copy this release without its newest migration, and without what that is for."""
     for part in ("agent", "connectors"):
@@ -276,7 +314,7 @@ def release_before(folder: Path) -> Path:
 def test_release_before_works_on_one_database_with_this_one(pair: Pair, tmp_path: Path) -> None:
     with pair.joined_by("-m", "agent", folder=release_before(tmp_path)) as older:
         assert pair.rows(select(literal_column("version_num")).select_from(text("alembic_version"))) == [(HEAD,)]
-        with pair.stopped(0, 1):
+        with pair.suspended(0, 1):
             people = pair.hire(2)
             pair.start_tick()
             pair.wait_for_tick(people)
