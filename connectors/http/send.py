@@ -31,6 +31,7 @@ class ResponseTooLarge(NoResponse):
 PART_BYTES = 2**20
 """How much of a compressed body is unpacked at a time: a few bytes of it may unpack to thousands of times as many."""
 
+NO_STREAM = httpx.ByteStream(b"")
 NOT_SENT_ERRORS = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -70,6 +71,8 @@ async def send_request(
                 return response, await _read_body(response, limits.max_bytes)
             finally:
                 await response.aclose()
+                # httpx's refers back to the response: it would keep all of the request for the garbage collector.
+                response.stream = NO_STREAM
     except NOT_SENT_ERRORS as error:
         raise RequestNotSent(_error_cause(error, request)) from error
     except (httpx.HTTPError, httpx.StreamError, zlib.error) as error:

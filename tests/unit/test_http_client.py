@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -68,6 +70,25 @@ async def test_get_sends_our_headers_and_encodes_parameters_whole() -> None:
     assert (request.headers["authorization"], request.headers["x-more"]) == ("Bearer token-0", "1")
     assert request.headers["accept-encoding"] == "gzip"
     assert (answer.status, answer.rows(None), harness.api.request_count) == (200, [], 1)
+
+
+async def test_request_leaves_nothing_for_the_garbage_collector() -> None:
+    answered: list[weakref.ref[httpx.Response]] = []
+
+    def seen(request: httpx.Request) -> httpx.Response:
+        response = httpx.Response(200, json=[])
+        answered.append(weakref.ref(response))
+        return response
+
+    harness = Harness(seen)
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        await harness.api.get("/users")
+        assert [each() for each in answered] == [None]
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 async def test_403_that_names_a_time_is_waited_for_and_never_blamed_on_the_credentials() -> None:

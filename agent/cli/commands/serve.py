@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 
@@ -13,6 +14,9 @@ from agent.cli.runtime import configure_logs, load_settings
 from agent.errors import ExitCode
 
 __all__ = ["serve"]
+
+GC_THRESHOLDS = (50_000, 20, 20)
+"""The page, the API and the database's library leave cycles, which must not fill the memory of a daemon."""
 
 
 def _announce(line: str) -> None:
@@ -39,5 +43,6 @@ def serve(context: click.Context) -> int:
     from agent.server import serve as serve_until_stopped
 
     settings = load_settings(context)
+    gc.set_threshold(*GC_THRESHOLDS)
     asyncio.run(serve_until_stopped(config_path(context), os.environ, settings, configure_logs, _announce))
     return ExitCode.DONE
