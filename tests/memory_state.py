@@ -34,6 +34,7 @@ from agent.model.job import Job, JobBoard, JobProgress, JobRequest, PlannedSched
 from agent.model.page_size import LearnedPageSize
 from agent.model.report import Delivery, DeliveryStatus, MadeReport, ReportStatus
 from agent.model.run import (
+    PARTIAL_TRIGGERS,
     ChangeRecord,
     Lease,
     LinkEdit,
@@ -42,6 +43,7 @@ from agent.model.run import (
     Pause,
     Run,
     RunOutcome,
+    RunOutline,
     RunStatus,
     Trigger,
     WorkspaceRecord,
@@ -660,6 +662,9 @@ class MemoryState:
     async def load_pause(self, workspace: str) -> Pause | None:
         return self.pauses.get(workspace)
 
+    async def load_pauses(self) -> Mapping[str, Pause]:
+        return dict(self.pauses)
+
     async def load_notice(self, subject: str) -> str | None:
         return self.sent_notices.get(subject)
 
@@ -699,7 +704,15 @@ class MemoryState:
     async def load_verifications(
         self, workspace: str, kind: VerificationKind | None = None
     ) -> tuple[Verification, ...]:
-        found = [each for each in self.verifications if each.workspace == workspace and kind in (None, each.kind)]
+        return self._verifications([workspace], kind)
+
+    async def load_all_verifications(
+        self, workspaces: Sequence[str], kind: VerificationKind
+    ) -> tuple[Verification, ...]:
+        return self._verifications(workspaces, kind)
+
+    def _verifications(self, workspaces: Sequence[str], kind: VerificationKind | None) -> tuple[Verification, ...]:
+        found = [each for each in self.verifications if each.workspace in workspaces and kind in (None, each.kind)]
         return tuple(sorted(sorted(found, key=lambda each: each.kind), key=lambda each: each.started_at, reverse=True))
 
     async def load_page_size(self, target: str) -> LearnedPageSize | None:
@@ -927,6 +940,42 @@ class MemoryState:
     async def load_lease(self, workspace: str) -> Lease | None:
         held = self.held.get(workspace)
         return held.lease if held and held.renewed_at and self.now() - held.renewed_at < VOID_AFTER else None
+
+    async def load_leases(self, workspaces: Sequence[str]) -> tuple[Lease, ...]:
+        found = [await self.load_lease(name) for name in sorted(workspaces)]
+        return tuple(each for each in found if each is not None)
+
+    async def load_outlines(self, workspaces: Sequence[str], limit: int) -> Mapping[str, tuple[RunOutline, ...]]:
+        return {
+            name: tuple(
+                RunOutline(run.id, run.started_at, run.status, run.dry_run, run.tally.active if run.tally else None)
+                for run in self._runs_for_everyone(name)[:limit]
+            )
+            for name in workspaces
+        }
+
+    async def find_newest_runs(
+        self, workspaces: Sequence[str], statuses: Collection[RunStatus], *, only_applied: bool
+    ) -> Mapping[str, str]:
+        found = {}
+        for name in workspaces:
+            runs = [run for run in self._runs_for_everyone(name) if run.status in statuses]
+            newest = next((run for run in runs if not only_applied or not run.dry_run), None)
+            if newest is not None:
+                found[name] = newest.id
+        return found
+
+    def _runs_for_everyone(self, workspace: str) -> list[Run]:
+        found = [
+            run
+            for run in self.journal.values()
+            if run.workspace == workspace and not run.user and run.trigger not in PARTIAL_TRIGGERS
+        ]
+        return sorted(found, key=lambda run: (run.started_at, run.id), reverse=True)
+
+    async def load_newest_approvals(self, workspaces: Sequence[str]) -> Mapping[str, Approval]:
+        known = self._sorted_approvals(self.approvals.values())
+        return {each.workspace: each for each in known if each.workspace in workspaces}
 
     async def load_runs(
         self,

@@ -26,6 +26,7 @@ from agent.daemon.interface import (
     WorkspaceStatus,
 )
 from agent.daemon.newest_plans import NewestPlans
+from agent.daemon.newest_runs import NewestRuns, load_newest_runs
 from agent.daemon.presence import Presence, daemon_phrase, own_record
 from agent.daemon.reports import TICK_SECONDS, DaemonReports, ReportServiceFactory
 from agent.daemon.runner import ActiveConfig, ComponentsFactory, Runner, RunObserver
@@ -40,10 +41,10 @@ from agent.engine.request import RunRequest
 from agent.engine.shutdown import GracefulShutdown
 from agent.model import Mode, Unplanned
 from agent.model.access import Explanation
-from agent.model.approval import ApprovalPolicy
+from agent.model.approval import Approval, ApprovalPolicy
 from agent.model.daemon import DaemonRecord
 from agent.model.job import Job, JobRequest
-from agent.model.run import LinkEdit, Pause, Run, RunStatus, Trigger
+from agent.model.run import LinkEdit, Pause, Trigger
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.report.link_edits import link_edits_digest
@@ -59,18 +60,7 @@ LINK_WAIT_SECONDS = 10.0
 SHUTDOWN_TIMEOUT_SECONDS = 20.0
 """How long a stop waits for writes in flight. Container runtimes kill a container after 30 s."""
 MAX_RUNS_SCANNED = 200
-"""How many runs of the journal are searched for the status of a workspace."""
-READ_STATUSES = {RunStatus.PLANNED, RunStatus.DONE, RunStatus.HELD, RunStatus.FAILED}
-APPLIED_STATUSES = {RunStatus.DONE, RunStatus.HELD}
-PARTIAL_TRIGGERS = {
-    Trigger.FEED,
-    Trigger.LINKS,
-    Trigger.PAUSE,
-    Trigger.RESUME,
-    Trigger.UNDO,
-    Trigger.WORKSPACES,
-}
-"""Runs that show nothing about the whole workspace: neither its status nor that it is in sync."""
+"""How many runs of a workspace are searched for the last scheduled one."""
 
 
 class Daemon:
@@ -260,13 +250,26 @@ class Daemon:
         await self._dispatcher.add_request(job)
         return run_id
 
+    async def load_statuses(self) -> tuple[WorkspaceStatus, ...]:
+        return await self._load_statuses(self.workspace_names)
+
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:
         self._require_workspace(name)
-        workspace = self._workspaces[name]
-        all_runs = await self.state.load_runs([name], limit=MAX_RUNS_SCANNED)
-        runs = [run for run in all_runs if run.trigger not in PARTIAL_TRIGGERS and not run.user]
-        pause = await self.state.load_pause(name)
-        last_read = _newest_with_status(runs, READ_STATUSES)
+        (status,) = await self._load_statuses([name])
+        return status
+
+    async def _load_statuses(self, names: Sequence[str]) -> tuple[WorkspaceStatus, ...]:
+        """Return the status of each of *names*, by a few reads for all of them: there may be hundreds."""
+        modes = {name: Mode(self._workspaces[name].mode) for name in names}
+        newest = await load_newest_runs(self.state, modes)
+        pauses = await self.state.load_pauses()
+        approvals = await self.state.load_newest_approvals(names)
+        return tuple([await self._status(name, newest[name], pauses.get(name), approvals.get(name)) for name in names])
+
+    async def _status(
+        self, name: str, newest: NewestRuns, pause: Pause | None, approval: Approval | None
+    ) -> WorkspaceStatus:
+        workspace, last_read = self._workspaces[name], newest.last_read
         read_at = (last_read.finished_at or last_read.started_at) if last_read else self._started_at
         return WorkspaceStatus(
             name,
@@ -276,13 +279,13 @@ class Daemon:
             stale_after(workspace.schedule, read_at),
             workspace.token_expires,
             pause,
-            last_run=_last_relevant_run(runs, Mode(workspace.mode)),
+            last_run=newest.last_run,
             last_read=last_read,
-            last_applied=_newest_with_status([run for run in runs if not run.dry_run], APPLIED_STATUSES),
+            last_applied=newest.last_applied,
             in_flight=() if pause is None else await self.state.load_in_flight(name),
             figures=await self._newest_plans.find(self.state, last_read),
-            last_approved=next((run for run in all_runs if run.approved_digest), None),
-            whole_runs=tuple(runs),
+            last_approval=approval,
+            whole_runs=newest.outlines,
             scim_url=workspace.scim_url,
         )
 
@@ -358,14 +361,3 @@ class Daemon:
     def _require_workspace(self, name: str) -> None:
         if name not in self.workspace_names:
             raise NotFound(f"There is no workspace {name}.", f"The workspaces are: {', '.join(self.workspace_names)}.")
-
-
-def _last_relevant_run(runs: Sequence[Run], mode: Mode) -> Run | None:
-    """Return the newest run that has ended. A manual dry run does not clear the holds and failures of the last sync."""
-    ended = [run for run in runs if run.status is not RunStatus.RUNNING]
-    relevant = ended if mode is Mode.DRY_RUN else [run for run in ended if not run.dry_run] or ended
-    return next(iter(relevant), None)
-
-
-def _newest_with_status(runs: Sequence[Run], statuses: set[RunStatus]) -> Run | None:
-    return next((run for run in runs if run.status in statuses), None)

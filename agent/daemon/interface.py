@@ -14,10 +14,10 @@ from agent.engine.links import LinkCorrection
 from agent.errors import PigmentSyncError
 from agent.model import Mode, Unplanned
 from agent.model.access import Explanation
-from agent.model.approval import ApprovalPolicy
+from agent.model.approval import Approval, ApprovalPolicy
 from agent.model.daemon import DaemonRecord
 from agent.model.job import Job
-from agent.model.run import ChangeRecord, LinkEdit, Pause, Run, Trigger
+from agent.model.run import ChangeRecord, LinkEdit, Pause, Run, RunOutline, Trigger
 from agent.ports.state import State
 from agent.report.plan_figures import PlanFigures
 from connectors.base import PersonKey
@@ -207,9 +207,9 @@ class WorkspaceStatus:
     *last_run* is the newest run for all people; in mode enforce it is a dry run only if there is no other.
     *last_applied* is the newest successful run that was not a dry run, *last_read* the newest with complete reads.
     The workspace is overdue from *stale_after* on; None: it has no schedule.
-    *in_flight* are the changes that a paused workspace may still get. *last_approved* is the newest run in which an
-    approval was given. *whole_runs* are the newest runs for all people, newest first. *figures* are those of the plan
-    of *last_read*. *scim_url* is as in the configuration.
+    *in_flight* are the changes that a paused workspace may still get. *last_approval* is the newest one. *whole_runs*
+    are the newest runs for all people, newest first. *figures* are those of the plan of *last_read*. *scim_url* is as
+    in the configuration.
     """
 
     name: str
@@ -223,8 +223,8 @@ class WorkspaceStatus:
     last_read: Run | None
     last_applied: Run | None
     in_flight: tuple[ChangeRecord, ...] = ()
-    last_approved: Run | None = None
-    whole_runs: tuple[Run, ...] = ()
+    last_approval: Approval | None = None
+    whole_runs: tuple[RunOutline, ...] = ()
     scim_url: str = ""
     figures: PlanFigures | None = None
 
@@ -266,6 +266,10 @@ class DaemonApi(Protocol):
 
     async def load_active_runs(self) -> tuple[ActiveRun, ...]:
         """Return the runs that wait or are running now, in any daemon of the state."""
+        ...
+
+    async def load_statuses(self) -> tuple[WorkspaceStatus, ...]:
+        """Return the status of every workspace, in the file's order."""
         ...
 
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:

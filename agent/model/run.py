@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import NamedTuple
 
 from agent.model import Change, Fields, Kind, Link, Pause, Written
 from agent.model.provenance import Provenance
 
 __all__ = [
+    "PARTIAL_TRIGGERS",
     "ChangeRecord",
     "Lease",
     "LinkEdit",
@@ -20,6 +22,7 @@ __all__ = [
     "Run",
     "RunCounts",
     "RunOutcome",
+    "RunOutline",
     "RunStatus",
     "Trigger",
     "WorkspaceRecord",
@@ -54,6 +57,10 @@ class Trigger(StrEnum):
 
 
 TRIGGERS_OVER_EVERYONE = frozenset({Trigger.SCHEDULE, Trigger.SYNC, Trigger.APPLY, Trigger.API, Trigger.PAGE})
+PARTIAL_TRIGGERS = frozenset(
+    {Trigger.FEED, Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.UNDO, Trigger.WORKSPACES}
+)
+"""Runs that show nothing about the whole workspace: neither its status nor that it is in sync."""
 
 
 class RunStatus(StrEnum):
@@ -146,6 +153,16 @@ class Run:
     def is_over_everyone(self) -> bool:
         """Whether it reads everyone and may write."""
         return self.trigger in TRIGGERS_OVER_EVERYONE and not self.user and not self.dry_run
+
+
+class RunOutline(NamedTuple):
+    """What lists and charts show of a run. *active* counts the active members that it read, None: it has no plan."""
+
+    id: str
+    started_at: datetime
+    status: RunStatus
+    dry_run: bool
+    active: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from agent.model import Change, Kind, Link, RecentChanges
 from agent.model.approval import Approval
-from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome
+from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome, RunOutline, RunStatus
 
 __all__ = ["Journal"]
 
@@ -106,6 +106,23 @@ class Journal(Protocol):
 
         With *ids*, only the runs with these ids.
         """
+        ...
+
+    async def load_outlines(self, workspaces: Sequence[str], limit: int) -> Mapping[str, tuple[RunOutline, ...]]:
+        """Return the newest *limit* runs for everyone of each of *workspaces*, newest first, without partial ones."""
+        ...
+
+    async def find_newest_runs(
+        self, workspaces: Sequence[str], statuses: Collection[RunStatus], *, only_applied: bool
+    ) -> Mapping[str, str]:
+        """Return for each of *workspaces* the id of its newest run for everyone with one of *statuses*, if it has one.
+
+        Partial runs are left out; with *only_applied*, dry runs too.
+        """
+        ...
+
+    async def load_newest_approvals(self, workspaces: Sequence[str]) -> Mapping[str, Approval]:
+        """Return the newest approval of each of *workspaces* that has one."""
         ...
 
     async def count_changes(self, run_ids: Sequence[str]) -> Mapping[str, Mapping[Kind, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from agent.model.run import ChangeRecord, Lease, Pause, Run
@@ -27,6 +28,10 @@ class Leases(Protocol):
         """Return the lease that is currently held. It does not give the right to write."""
         ...
 
+    async def load_leases(self, workspaces: Sequence[str]) -> tuple[Lease, ...]:
+        """Return what `load_lease` returns for each of *workspaces*, without those that are free."""
+        ...
+
 
 class Pauses(Protocol):
     """Pauses of workspaces by an operator."""
@@ -41,6 +46,10 @@ class Pauses(Protocol):
         ...
 
     async def load_pause(self, workspace: str) -> Pause | None: ...
+
+    async def load_pauses(self) -> Mapping[str, Pause]:
+        """Return the pause of each workspace that is paused."""
+        ...
 
     async def load_in_flight(self, workspace: str) -> tuple[ChangeRecord, ...]:
         """Return the changes that runs have sent, or are about to send, and that have no response yet."""

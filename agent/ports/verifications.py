@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from agent.model.verification import Verification, VerificationKind
@@ -26,4 +27,10 @@ class Verifications(Protocol):
         self, workspace: str, kind: VerificationKind | None = None
     ) -> tuple[Verification, ...]:
         """Return those of *workspace*, newest first: of one *kind*, or of all."""
+        ...
+
+    async def load_all_verifications(
+        self, workspaces: Sequence[str], kind: VerificationKind
+    ) -> tuple[Verification, ...]:
+        """Return those of all of *workspaces* of one *kind*, newest first."""
         ...

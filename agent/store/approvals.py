@@ -12,8 +12,9 @@ from agent.model.approval import Approval
 from agent.store import targets
 from agent.store.codec import from_micros, to_micros
 from agent.store.tables import approvals, runs
+from agent.store.text import names_table
 
-__all__ = ["insert_approval", "load_approvals", "load_run_approvals", "mark_applied"]
+__all__ = ["insert_approval", "load_approvals", "load_newest_approvals", "load_run_approvals", "mark_applied"]
 
 
 def insert_approval(connection: Connection, approval: Approval) -> None:
@@ -48,6 +49,18 @@ def load_approvals(connection: Connection, workspace: str, digest: str) -> tuple
         is_known = or_(runs.c.target == known, runs.c.target.is_(None))
         is_it = and_(is_it, select(runs.c.id).where(and_(runs.c.id == approvals.c.run_id, is_known)).exists())
     return _load(connection, is_it)
+
+
+def load_newest_approvals(connection: Connection, workspaces: Sequence[str]) -> dict[str, Approval]:
+    """Return the newest approval of each of *workspaces* that has one."""
+    if not workspaces:
+        return {}
+    wanted = names_table(workspaces)
+    of_one = select(approvals.c.run_id).where(approvals.c.workspace == wanted.c.name)
+    newest = of_one.order_by(approvals.c.at.desc(), approvals.c.run_id.desc()).limit(1).scalar_subquery()
+    ids = connection.execute(select(newest).select_from(wanted)).scalars()
+    found = _load(connection, approvals.c.run_id.in_([each for each in ids if each is not None]))
+    return {each.workspace: each for each in found}
 
 
 def load_run_approvals(connection: Connection, run_id: str) -> tuple[Approval, ...]:

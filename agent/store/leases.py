@@ -15,7 +15,7 @@ from agent.store.database import SERVER_NOW, Database
 from agent.store.tables import leases
 from agent.store.upsert import upsert
 
-__all__ = ["VOID_AFTER_SECONDS", "check", "load_lease", "lock", "release", "renew", "take"]
+__all__ = ["VOID_AFTER_SECONDS", "check", "load_lease", "load_leases", "lock", "release", "renew", "take"]
 
 # Design, section 3: a lease is void 15 s after its last renewal.
 VOID_AFTER_SECONDS = 15
@@ -68,12 +68,17 @@ def _rows_condition(workspace: str, target: str) -> ColumnElement[bool]:
 
 def load_lease(database: Database, connection: Connection, workspace: str) -> Lease | None:
     """Return the lease that is currently held. It does not give the right to write."""
-    row = connection.execute(
-        select(leases, database.now_expression().label("now")).where(leases.c.workspace == workspace)
-    ).first()
-    if row is None or abs(row.now - row.renewed_at) >= VOID_AFTER_MICROS:
-        return None
-    return Lease(workspace=workspace, holder=row.holder, since=from_micros(row.since), fence=row.fence)
+    return next(iter(load_leases(database, connection, [workspace])), None)
+
+
+def load_leases(database: Database, connection: Connection, workspaces: Sequence[str]) -> tuple[Lease, ...]:
+    """Return the leases of *workspaces* that are currently held."""
+    wanted = select(leases, database.now_expression().label("now")).where(leases.c.workspace.in_(workspaces))
+    return tuple(
+        Lease(workspace=row.workspace, holder=row.holder, since=from_micros(row.since), fence=row.fence)
+        for row in connection.execute(wanted.order_by(leases.c.workspace))
+        if abs(row.now - row.renewed_at) < VOID_AFTER_MICROS
+    )
 
 
 def check(database: Database, connection: Connection, lease: Lease) -> None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, column, func, insert, or_, select, update, values
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, update
 
 from agent.model.provenance import Provenance
-from agent.model.run import ChangeRecord, Run, RunCounts, RunOutcome, RunStatus, Trigger
+from agent.model.run import PARTIAL_TRIGGERS, ChangeRecord, Run, RunCounts, RunOutcome, RunOutline, RunStatus, Trigger
 from agent.report.hold_age import has_plan
 from agent.store.change_journal import insert_if_absent, record_answers
 from agent.store.codec import compress, compress_parts, decompress, from_micros, to_micros
 from agent.store.tables import runs
-from agent.store.text import EscapedText
+from agent.store.text import EscapedText, names_table
 
 __all__ = [
     "begin_run",
@@ -22,9 +22,11 @@ __all__ = [
     "count_all_guarded",
     "count_guarded",
     "end_run",
+    "find_newest_runs",
     "insert_run",
     "insert_run_row",
     "load_last_plan",
+    "load_outlines",
     "load_run",
     "load_runs",
     "run_row",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 MAX_RUNS_WITHOUT_PLAN = 20
+IS_FOR_EVERYONE = and_(runs.c.for_user == "", runs.c.trigger.not_in(sorted(PARTIAL_TRIGGERS)))
 
 
 def begin_run(connection: Connection, run: Run) -> tuple[str, ...]:
@@ -140,8 +143,8 @@ def count_all_guarded(connection: Connection, workspaces: Sequence[str]) -> int:
     """Return the sum of `count_guarded` of *workspaces*, with one query: each reads one row by its index."""
     if not workspaces:
         return 0
-    wanted = values(column("workspace", EscapedText), name="wanted").data([(name,) for name in workspaces]).cte()
-    known = and_(runs.c.workspace == wanted.c.workspace, runs.c.guarded.is_not(None))
+    wanted = names_table(workspaces)
+    known = and_(runs.c.workspace == wanted.c.name, runs.c.guarded.is_not(None))
     newest = select(runs.c.guarded).where(known).order_by(runs.c.started_at.desc()).limit(1).scalar_subquery()
     return connection.execute(select(func.sum(newest)).select_from(wanted)).scalar() or 0
 
@@ -162,6 +165,38 @@ def load_runs(
         query = query.where(runs.c.id.in_(ids))
     newest = query.order_by(runs.c.started_at.desc(), runs.c.id.desc()).limit(limit)
     return [_run_from_row(row, None) for row in connection.execute(newest)]
+
+
+def load_outlines(connection: Connection, workspaces: Sequence[str], limit: int) -> dict[str, tuple[RunOutline, ...]]:
+    """Return the newest runs for everyone of each of *workspaces*, newest first.
+
+    A query for each: one for all would read every run of the journal, or need a LATERAL join, which SQLite lacks.
+    """
+    columns = (runs.c.id, runs.c.started_at, runs.c.status, runs.c.dry_run, runs.c.active)
+    of_one = select(*columns).where(runs.c.workspace == bindparam("of_workspace", type_=EscapedText), IS_FOR_EVERYONE)
+    newest = of_one.order_by(runs.c.started_at.desc(), runs.c.id.desc()).limit(limit)
+    return {
+        name: tuple(
+            RunOutline(run_id, from_micros(started_at), RunStatus(status), dry_run, active)
+            for run_id, started_at, status, dry_run, active in connection.execute(newest, {"of_workspace": name})
+        )
+        for name in workspaces
+    }
+
+
+def find_newest_runs(
+    connection: Connection, workspaces: Sequence[str], statuses: Collection[RunStatus], *, only_applied: bool
+) -> dict[str, str]:
+    """Return for each of *workspaces* the id of its newest run for everyone with one of *statuses*."""
+    if not workspaces:
+        return {}
+    wanted = names_table(workspaces)
+    conditions = [runs.c.workspace == wanted.c.name, IS_FOR_EVERYONE, runs.c.status.in_(statuses)]
+    if only_applied:
+        conditions.append(runs.c.dry_run.is_(False))
+    newest = select(runs.c.id).where(*conditions).order_by(runs.c.started_at.desc(), runs.c.id.desc()).limit(1)
+    rows = connection.execute(select(wanted.c.name, newest.scalar_subquery()))
+    return {name: run_id for name, run_id in rows if run_id is not None}
 
 
 def load_run(connection: Connection, *, run_id: str = "", digest: str = "") -> Run | None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 
-from sqlalchemy import Dialect, Text
+from sqlalchemy import CTE, Dialect, Text, column, values
 from sqlalchemy.types import TypeDecorator
 
 from agent.model.email import normalize
 
-__all__ = ["EscapedText", "address_key", "escape", "unescape"]
+__all__ = ["EscapedText", "address_key", "escape", "names_table", "unescape"]
 
 UNSAFE_PATTERN = re.compile("[\\\\\0\ud800-\udfff]")
 ESCAPED_PATTERN = re.compile(r"\\(\\|u[0-9a-f]{4})")
@@ -52,3 +53,8 @@ def address_key(email: str) -> str:
         if len(key.encode(errors="surrogatepass")) <= MAX_KEY_BYTES
         else hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
     )
+
+
+def names_table(names: Sequence[str]) -> CTE:
+    """Return *names* as the table `wanted` with a column `name`, for a query that reads a few rows of each."""
+    return values(column("name", EscapedText), name="wanted").data([(name,) for name in names]).cte()

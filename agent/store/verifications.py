@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import orjson
 from sqlalchemy import Connection, delete, insert, select
 
@@ -35,10 +37,10 @@ def record_verification(connection: Connection, verification: Verification) -> N
 
 
 def load_verifications(
-    connection: Connection, workspace: str, kind: VerificationKind | None
+    connection: Connection, workspaces: Sequence[str], kind: VerificationKind | None
 ) -> tuple[Verification, ...]:
     columns = verifications.c
-    wanted = [columns.workspace == workspace, *([] if kind is None else [columns.kind == kind])]
+    wanted = [columns.workspace.in_(workspaces), *([] if kind is None else [columns.kind == kind])]
     rows = connection.execute(select(verifications).where(*wanted).order_by(columns.started_at.desc(), columns.kind))
     return tuple(
         Verification(

@@ -343,3 +343,8 @@ def set_pause(connection: Connection, workspace: str, pause: Pause | None) -> No
 def load_pause(connection: Connection, workspace: str) -> Pause | None:
     row = connection.execute(select(pauses).where(pauses.c.workspace == workspace)).first()
     return None if row is None else Pause(from_micros(row.since), row.by, row.reason)
+
+
+def load_pauses(connection: Connection) -> dict[str, Pause]:
+    rows = connection.execute(select(pauses))
+    return {row.workspace: Pause(from_micros(row.since), row.by, row.reason) for row in rows}

@@ -187,11 +187,8 @@ async def show_openapi() -> dict[str, Any]:
 @router.get("/workspaces")
 async def list_workspaces(_: Reader, daemon: Daemon) -> WorkspaceList:
     """Return the status of every workspace."""
-    statuses = [
-        workspace_to_schema(await daemon.load_workspace_status(name), daemon.active_runs)
-        for name in daemon.workspace_names
-    ]
-    return WorkspaceList(workspaces=tuple(statuses))
+    statuses = await daemon.load_statuses()
+    return WorkspaceList(workspaces=tuple(workspace_to_schema(each, daemon.active_runs) for each in statuses))
 
 
 @router.get("/workspaces/{name}", responses=WORKSPACE_PROBLEMS)

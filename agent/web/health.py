@@ -88,17 +88,13 @@ async def _collect_scrape_data(daemon: DaemonApi, timeout_seconds: float) -> Scr
     for each in daemon.active_runs:
         ongoing[each.workspace] = ongoing.get(each.workspace, 0) + 1
     health, budget = await _read_health(daemon, timeout_seconds / 2), daemon.budget_left()
-    now = daemon.now()
+    now, names = daemon.now(), daemon.workspace_names
     try:
         async with asyncio.timeout(timeout_seconds / 2):
-            standings = [await daemon.load_workspace_status(name) for name in daemon.workspace_names]
-            leases = [await daemon.state.load_lease(name) for name in daemon.workspace_names]
+            statuses = await daemon.load_statuses()
+            leases = await daemon.state.load_leases(names)
             reports = tuple(await daemon.load_reports())
-            comparisons = [
-                each
-                for name in daemon.workspace_names
-                for each in await daemon.state.load_verifications(name, VerificationKind.COMPARE)
-            ]
+            comparisons = await daemon.state.load_all_verifications(names, VerificationKind.COMPARE)
     except (PigmentSyncError, TimeoutError):
         return ScrapeData(now, health, budget, ongoing)
     # A run can't work with a state that can be read but not written.
@@ -108,10 +104,10 @@ async def _collect_scrape_data(daemon: DaemonApi, timeout_seconds: float) -> Scr
         health,
         budget,
         ongoing,
-        tuple(standings),
-        tuple(each for each in leases if each),
+        statuses,
+        leases,
         reports,
-        tuple(comparisons),
+        comparisons,
         is_state_up,
     )
 

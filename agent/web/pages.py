@@ -113,10 +113,7 @@ class Pages:
         daemon = self._context.daemon
         health = await daemon.check_health()
         now = daemon.now()
-        cards = [
-            status_card(await daemon.load_workspace_status(name), daemon.active_runs, now)
-            for name in daemon.workspace_names
-        ]
+        cards = [status_card(status, daemon.active_runs, now) for status in await daemon.load_statuses()]
         fleet = fleet_summary(cards, daemon.budget_left())
         return self.frame.render(
             "overview.html",

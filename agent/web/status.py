@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from agent.daemon.interface import ActiveRun, WorkspaceStatus
-from agent.model.run import Run, RunStatus, Trigger
+from agent.model.run import Run, RunOutline, RunStatus, Trigger
 
 __all__ = [
     "FleetSummary",
@@ -107,9 +107,9 @@ def worst_first(cards: Sequence[StatusCard]) -> list[StatusCard]:
     return sorted(cards, key=urgency)
 
 
-def trend_points(runs: Sequence[Run]) -> str:
+def trend_points(runs: Sequence[RunOutline]) -> str:
     """Return the points of a small line: active members over time, the newest of *runs* (newest first) at its end."""
-    counted = [(run.started_at, run.tally.active) for run in runs[:TREND_RUNS] if run.tally is not None]
+    counted = [(run.started_at, run.active) for run in runs[:TREND_RUNS] if run.active is not None]
     if len(counted) < 2:
         return ""
     (newest, _), (oldest, _) = counted[0], counted[-1]
@@ -143,7 +143,7 @@ def has_earlier_run(status: WorkspaceStatus) -> bool:
     """Return whether a run before the newest read recorded the members: only then is it known who changed since."""
     newest = status.last_read
     return newest is not None and any(
-        not run.dry_run and run.tally is not None and run.started_at < newest.started_at for run in status.whole_runs
+        not run.dry_run and run.active is not None and run.started_at < newest.started_at for run in status.whole_runs
     )
 
 

@@ -78,6 +78,9 @@ class FakeDaemonApi:
     async def load_active_runs(self) -> tuple[ActiveRun, ...]:
         return self.active_runs
 
+    async def load_statuses(self) -> tuple[WorkspaceStatus, ...]:
+        return tuple([await self.load_workspace_status(name) for name in self.workspace_names])
+
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:
         await asyncio.sleep(self.delay)
         if self.is_gone:

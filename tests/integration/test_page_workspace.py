@@ -15,7 +15,7 @@ from agent.metrics import Metrics
 from agent.model import Mode, Note
 from agent.model.approval import ApprovalPolicy
 from agent.model.codes import NoteCode
-from agent.model.run import Run, RunCounts, RunStatus
+from agent.model.run import Run, RunCounts, RunOutline, RunStatus
 from agent.model.verification import Verification, VerificationKind, VerificationResult
 from agent.report.document import encode_plan, plan_digest
 from agent.settings.server import OidcSettings, ServerSettings
@@ -41,7 +41,11 @@ class WorkspaceDaemon(PageDaemon):
     async def load_workspace_status(self, name: str) -> WorkspaceStatus:
         status = await PageDaemon.load_workspace_status(self, name)
         runs = (READ, *self.earlier)
-        return replace(status, whole_runs=runs, scim_url="https://acme.example.com/scim/v2?a=<b>")
+        outlines = tuple(
+            RunOutline(run.id, run.started_at, run.status, run.dry_run, run.tally.active if run.tally else None)
+            for run in runs
+        )
+        return replace(status, whole_runs=outlines, scim_url="https://acme.example.com/scim/v2?a=<b>")
 
     async def finish(self, notes: tuple[Note, ...]) -> None:
         """Record the run `read`, whose plan has *notes*."""

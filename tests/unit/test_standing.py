@@ -10,7 +10,7 @@ import pytest
 
 from agent.daemon.interface import ActiveRun, WorkspaceStatus
 from agent.model import Mode
-from agent.model.run import Run, RunCounts, RunStatus, Trigger
+from agent.model.run import Run, RunCounts, RunOutline, RunStatus, Trigger
 from agent.report.document import encode_plan
 from agent.report.plan_figures import plan_figures
 from agent.web.chart import render_chart
@@ -109,12 +109,12 @@ def test_oldest_hold_of_the_fleet_is_the_oldest_of_those_that_wait_for_a_person(
 
 def test_trend_ends_with_the_newest_run() -> None:
     runs = [
-        replace(RUN, started_at=NOW - timedelta(hours=each), tally=RunCounts(active=active, changes=0, held=0))
+        RunOutline(RUN.id, NOW - timedelta(hours=each), RunStatus.DONE, dry_run=False, active=active)
         for each, active in ((0, 40), (1, 20), (4, 20))
     ]
 
     assert trend_points(runs) == "0.0,12.0 90.0,12.0 120.0,1.0"
-    assert trend_points([*runs[:1], replace(RUN, tally=None)]) == ""
+    assert trend_points([*runs[:1], runs[1]._replace(active=None)]) == ""
 
 
 def test_card_shows_its_own_runs() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from agent.model import Change, Kind, Link, RecentChanges
 from agent.model.approval import Approval
-from agent.model.run import ChangeRecord, Lease, Outcome, Pause, Run, RunOutcome
+from agent.model.run import ChangeRecord, Lease, Outcome, Pause, Run, RunOutcome, RunOutline, RunStatus
 from agent.store import approvals as approvals_table
 from agent.store import change_journal, leases, run_journal, web_logins, whole_runs, workspace_memory
 from agent.store.codec import compress_parts
@@ -157,6 +157,21 @@ class SqlJournal(Transactions):
     ) -> list[Run]:
         return await self._read_transaction(
             lambda connection: run_journal.load_runs(connection, workspaces, since, limit, ids)
+        )
+
+    async def load_outlines(self, workspaces: Sequence[str], limit: int) -> Mapping[str, tuple[RunOutline, ...]]:
+        return await self._read_transaction(lambda connection: run_journal.load_outlines(connection, workspaces, limit))
+
+    async def find_newest_runs(
+        self, workspaces: Sequence[str], statuses: Collection[RunStatus], *, only_applied: bool
+    ) -> Mapping[str, str]:
+        return await self._read_transaction(
+            lambda connection: run_journal.find_newest_runs(connection, workspaces, statuses, only_applied=only_applied)
+        )
+
+    async def load_newest_approvals(self, workspaces: Sequence[str]) -> Mapping[str, Approval]:
+        return await self._read_transaction(
+            lambda connection: approvals_table.load_newest_approvals(connection, workspaces)
         )
 
     async def count_changes(self, run_ids: Sequence[str]) -> Mapping[str, Mapping[Kind, int]]:

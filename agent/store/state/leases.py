@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from sqlalchemy import Connection
 
 from agent.model.run import ChangeRecord, Lease, Pause, Run
@@ -34,6 +36,11 @@ class SqlLeases(Transactions):
     async def load_lease(self, workspace: str) -> Lease | None:
         return await self._read_transaction(lambda connection: leases.load_lease(self._database, connection, workspace))
 
+    async def load_leases(self, workspaces: Sequence[str]) -> tuple[Lease, ...]:
+        return await self._read_transaction(
+            lambda connection: leases.load_leases(self._database, connection, workspaces)
+        )
+
     async def set_pause(self, workspace: str, pause: Pause | None, run: Run | None = None) -> tuple[ChangeRecord, ...]:
         def body(connection: Connection) -> tuple[ChangeRecord, ...]:
             # An intent is written under this lock: it either sees the pause, or is seen here.
@@ -49,6 +56,9 @@ class SqlLeases(Transactions):
         return await self._retry(
             lambda: self._read_transaction(lambda connection: workspace_memory.load_pause(connection, workspace))
         )
+
+    async def load_pauses(self) -> Mapping[str, Pause]:
+        return await self._read_transaction(workspace_memory.load_pauses)
 
     async def load_in_flight(self, workspace: str) -> tuple[ChangeRecord, ...]:
         return await self._read_transaction(lambda connection: change_journal.load_in_flight(connection, workspace))

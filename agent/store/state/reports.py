@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from agent.model.report import Delivery, MadeReport
@@ -57,5 +58,12 @@ class SqlReports(Transactions):
         self, workspace: str, kind: VerificationKind | None = None
     ) -> tuple[Verification, ...]:
         return await self._read_transaction(
-            lambda connection: verifications.load_verifications(connection, workspace, kind)
+            lambda connection: verifications.load_verifications(connection, [workspace], kind)
+        )
+
+    async def load_all_verifications(
+        self, workspaces: Sequence[str], kind: VerificationKind
+    ) -> tuple[Verification, ...]:
+        return await self._read_transaction(
+            lambda connection: verifications.load_verifications(connection, workspaces, kind)
         )
