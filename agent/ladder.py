@@ -7,16 +7,18 @@ from typing import Protocol
 
 from agent.errors import UsageError
 from agent.model.codes import GuardCode
-from agent.model.ladder import CLEAN_DRY_RUNS, LadderStep, build_ladder, is_whole_dry_run
-from agent.model.run import Run, RunStatus
+from agent.model.ladder import CLEAN_DRY_RUNS, LadderStep, build_ladder
+from agent.model.run import Run, RunFilter, RunStatus
 from agent.plan_parser import parse_workspace
 from agent.ports.journal import Journal
 from agent.ports.verifications import Verifications
 
 __all__ = ["EvidenceState", "load_ladder"]
 
-MAX_RUNS = 200
-WRITTEN = frozenset({RunStatus.DONE, RunStatus.HELD, RunStatus.FAILED})
+ENDED_DRY_RUN = RunFilter(is_dry=True, is_whole=True, statuses=frozenset(set(RunStatus) - {RunStatus.RUNNING}))
+APPROVED_RUN = RunFilter(
+    is_approved=True, is_dry=False, statuses=frozenset({RunStatus.DONE, RunStatus.HELD, RunStatus.FAILED})
+)
 SETTINGS = frozenset({GuardCode.APPROVAL_REQUIRED, GuardCode.TOGGLE_OFF})
 """Guards that hold by configuration alone, whatever the plan is."""
 
@@ -30,10 +32,9 @@ async def load_ladder(state: EvidenceState, workspace: str, now: datetime, other
 
     Raises `StateError`.
     """
-    runs = await state.load_runs([workspace], limit=MAX_RUNS)
-    newest = [run for run in runs if is_whole_dry_run(run)][:CLEAN_DRY_RUNS]
+    newest = await state.load_runs([workspace], limit=CLEAN_DRY_RUNS, where=ENDED_DRY_RUN)
     dry_runs = [(run, await _why_not_clean(state, run)) for run in newest]
-    approved = next((run for run in runs if run.approved_digest and not run.dry_run and run.status in WRITTEN), None)
+    approved = next(iter(await state.load_runs([workspace], limit=1, where=APPROVED_RUN)), None)
     return build_ladder(workspace, now, await state.load_verifications(workspace), dry_runs, approved, other_reader)
 
 

@@ -34,6 +34,7 @@ from agent.model.job import Job, JobBoard, JobProgress, JobRequest, PlannedSched
 from agent.model.page_size import LearnedPageSize
 from agent.model.report import Delivery, DeliveryStatus, MadeReport, ReportStatus
 from agent.model.run import (
+    ANY_RUN,
     PARTIAL_TRIGGERS,
     ChangeRecord,
     Lease,
@@ -42,6 +43,7 @@ from agent.model.run import (
     Outcome,
     Pause,
     Run,
+    RunFilter,
     RunOutcome,
     RunOutline,
     RunStatus,
@@ -984,6 +986,7 @@ class MemoryState:
         limit: int = 50,
         *,
         ids: Sequence[str] | None = None,
+        where: RunFilter = ANY_RUN,
     ) -> list[Run]:
         found = [
             replace(run, document=None)
@@ -991,6 +994,7 @@ class MemoryState:
             if (not workspaces or run.workspace in workspaces)
             and (since is None or run.started_at >= since)
             and (ids is None or run.id in ids)
+            and where.accepts(run)
         ]
         return sorted(found, key=lambda run: (run.started_at, run.id), reverse=True)[:limit]
 

@@ -44,7 +44,7 @@ from agent.model.access import Explanation
 from agent.model.approval import Approval, ApprovalPolicy
 from agent.model.daemon import DaemonRecord
 from agent.model.job import Job, JobRequest
-from agent.model.run import LinkEdit, Pause, Trigger
+from agent.model.run import LinkEdit, Pause, RunFilter, Trigger
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.report.link_edits import link_edits_digest
@@ -59,8 +59,7 @@ LINK_WAIT_SECONDS = 10.0
 """How long a correction of a link waits for the run that holds its workspace: a browser waits with it."""
 SHUTDOWN_TIMEOUT_SECONDS = 20.0
 """How long a stop waits for writes in flight. Container runtimes kill a container after 30 s."""
-MAX_RUNS_SCANNED = 200
-"""How many runs of a workspace are searched for the last scheduled one."""
+SCHEDULED_RUN = RunFilter(triggers=frozenset({Trigger.SCHEDULE}))
 
 
 class Daemon:
@@ -164,8 +163,8 @@ class Daemon:
         """Return when the group last ran; None when one of its workspaces never ran on schedule."""
         times = []
         for name in group.workspaces:
-            runs = await self.state.load_runs([name], limit=MAX_RUNS_SCANNED)
-            times.append(next((run.started_at for run in runs if run.trigger is Trigger.SCHEDULE), None))
+            runs = await self.state.load_runs([name], limit=1, where=SCHEDULED_RUN)
+            times.append(runs[0].started_at if runs else None)
         known = [time for time in times if time is not None]
         return min(known) if len(known) == len(times) else None
 

@@ -19,7 +19,7 @@ from agent.engine.named_people import Settled
 from agent.errors import PigmentSyncError
 from agent.model import Mode
 from agent.model.feed import WantedRun
-from agent.model.run import RunStatus, Trigger
+from agent.model.run import TRIGGERS_OVER_EVERYONE, RunFilter, RunStatus, Trigger
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.settings.root import Settings
@@ -41,11 +41,11 @@ MAX_DOUBLED = 8
 SAME_FAILURE_LOGGED_EVERY = timedelta(minutes=5)
 MAX_TRIES = 3
 """Runs over everyone that are started early for one hint. If none of them is complete, the schedule goes on."""
-RUNS_SEARCHED = 20
 SHOWN_FOR = timedelta(days=1)
 """The page shows lags and missed leavers of so long."""
 UNLOOKED_SHOWN_FOR = timedelta(hours=1)
 COMPLETE = frozenset({RunStatus.DONE, RunStatus.HELD})
+COMPLETE_RUN = RunFilter(triggers=TRIGGERS_OVER_EVERYONE, statuses=COMPLETE, is_dry=False, is_whole=True)
 MAX_CAUSES = 5
 UNPROVEN_HINT = (
     "Either a change is under way, or the credentials no longer see people: then `pigment-sync check` shows what is "
@@ -250,8 +250,8 @@ class DaemonFeeds:
         for name in self._workspaces_of(connector):
             if self.config.policies[name].mode is Mode.DRY_RUN:
                 continue
-            runs = await self.state.load_runs([name], limit=RUNS_SEARCHED)
-            if not any(run.status in COMPLETE and run.is_over_everyone and run.started_at > since for run in runs):
+            runs = await self.state.load_runs([name], limit=1, where=COMPLETE_RUN)
+            if not runs or runs[0].started_at <= since:
                 return False
         return True
 

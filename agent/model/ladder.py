@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from agent.model.run import Run, RunStatus, Trigger
+from agent.model.run import Run
 from agent.model.verification import Verification, VerificationKind, VerificationResult
 
 __all__ = [
@@ -17,14 +17,12 @@ __all__ = [
     "StepName",
     "StepState",
     "build_ladder",
-    "is_whole_dry_run",
 ]
 
 CLEAN_DRY_RUNS = 3
 """How many of the newest dry runs in a row must be clean."""
 OUTDATED_AFTER = timedelta(days=30)
 """After this time the vendors may answer in another way."""
-NOT_PLANNING = frozenset({Trigger.UNDO, Trigger.FEED, Trigger.LINKS, Trigger.PAUSE, Trigger.RESUME, Trigger.WORKSPACES})
 
 
 class StepName(StrEnum):
@@ -54,11 +52,6 @@ class LadderStep:
     at: datetime | None
     detail: str
     command: str
-
-
-def is_whole_dry_run(run: Run) -> bool:
-    """Return whether *run* is a dry run of all people, ended."""
-    return run.dry_run and not run.user and run.trigger not in NOT_PLANNING and run.status is not RunStatus.RUNNING
 
 
 def build_ladder(

@@ -12,7 +12,9 @@ from agent.model import Change, Fields, Kind, Link, Pause, Written
 from agent.model.provenance import Provenance
 
 __all__ = [
+    "ANY_RUN",
     "PARTIAL_TRIGGERS",
+    "TRIGGERS_OVER_EVERYONE",
     "ChangeRecord",
     "Lease",
     "LinkEdit",
@@ -21,6 +23,7 @@ __all__ = [
     "Pause",
     "Run",
     "RunCounts",
+    "RunFilter",
     "RunOutcome",
     "RunOutline",
     "RunStatus",
@@ -153,6 +156,29 @@ class Run:
     def is_over_everyone(self) -> bool:
         """Whether it reads everyone and may write."""
         return self.trigger in TRIGGERS_OVER_EVERYONE and not self.user and not self.dry_run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFilter:
+    """Which runs are asked for: None allows any. *is_whole*: none for one person, and none with a partial trigger."""
+
+    triggers: frozenset[Trigger] | None = None
+    statuses: frozenset[RunStatus] | None = None
+    is_dry: bool | None = None
+    is_whole: bool = False
+    is_approved: bool = False
+
+    def accepts(self, run: Run) -> bool:
+        return (
+            (self.triggers is None or run.trigger in self.triggers)
+            and (self.statuses is None or run.status in self.statuses)
+            and self.is_dry in {None, run.dry_run}
+            and (not self.is_whole or (not run.user and run.trigger not in PARTIAL_TRIGGERS))
+            and (not self.is_approved or run.approved_digest is not None)
+        )
+
+
+ANY_RUN = RunFilter()
 
 
 class RunOutline(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from agent.model import Change, Kind, Link, RecentChanges
 from agent.model.approval import Approval
-from agent.model.run import ChangeRecord, Lease, Pause, Run, RunOutcome, RunOutline, RunStatus
+from agent.model.run import ANY_RUN, ChangeRecord, Lease, Pause, Run, RunFilter, RunOutcome, RunOutline, RunStatus
 
 __all__ = ["Journal"]
 
@@ -101,10 +101,11 @@ class Journal(Protocol):
         limit: int = 50,
         *,
         ids: Sequence[str] | None = None,
+        where: RunFilter = ANY_RUN,
     ) -> list[Run]:
         """Return runs, newest first, without their documents. Without *workspaces*, runs of all.
 
-        With *ids*, only the runs with these ids.
+        With *ids*, only the runs with these ids. *where* applies before *limit*: other runs can't hide one.
         """
         ...
 

@@ -6,10 +6,21 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, bindparam, func, insert, or_, select, update
 
 from agent.model.provenance import Provenance
-from agent.model.run import PARTIAL_TRIGGERS, ChangeRecord, Run, RunCounts, RunOutcome, RunOutline, RunStatus, Trigger
+from agent.model.run import (
+    ANY_RUN,
+    PARTIAL_TRIGGERS,
+    ChangeRecord,
+    Run,
+    RunCounts,
+    RunFilter,
+    RunOutcome,
+    RunOutline,
+    RunStatus,
+    Trigger,
+)
 from agent.report.hold_age import has_plan
 from agent.store.change_journal import insert_if_absent, record_answers
 from agent.store.codec import compress, compress_parts, decompress, from_micros, to_micros
@@ -155,6 +166,7 @@ def load_runs(
     since: datetime | None,
     limit: int,
     ids: Sequence[str] | None = None,
+    where: RunFilter = ANY_RUN,
 ) -> list[Run]:
     query = select(*(column for column in runs.c if column.name != "document"))
     if workspaces:
@@ -163,8 +175,24 @@ def load_runs(
         query = query.where(runs.c.started_at >= to_micros(since))
     if ids is not None:
         query = query.where(runs.c.id.in_(ids))
+    query = query.where(*_conditions(where))
     newest = query.order_by(runs.c.started_at.desc(), runs.c.id.desc()).limit(limit)
     return [_run_from_row(row, None) for row in connection.execute(newest)]
+
+
+def _conditions(where: RunFilter) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if where.triggers is not None:
+        conditions.append(runs.c.trigger.in_(where.triggers))
+    if where.statuses is not None:
+        conditions.append(runs.c.status.in_(where.statuses))
+    if where.is_dry is not None:
+        conditions.append(runs.c.dry_run.is_(where.is_dry))
+    if where.is_whole:
+        conditions.append(IS_FOR_EVERYONE)
+    if where.is_approved:
+        conditions.append(runs.c.approved.is_not(None))
+    return conditions
 
 
 def load_outlines(connection: Connection, workspaces: Sequence[str], limit: int) -> dict[str, tuple[RunOutline, ...]]:

@@ -9,7 +9,7 @@ from functools import cache
 
 from jinja2 import PackageLoader, Template
 
-from agent.model.run import Run, RunCounts, Trigger
+from agent.model.run import Run, RunCounts
 from agent.report.html import template_environment
 
 __all__ = ["CHARTS", "CONTENT_SECURITY_POLICY", "render_chart"]
@@ -47,8 +47,7 @@ class _Panel:
 
 def render_chart(runs: Sequence[Run], name: str, theme: str) -> bytes:
     """Draw *runs* over the whole workspace, newest first. *name* is one of `CHARTS`, *theme* `light` or `dark`."""
-    whole = [run for run in reversed(runs) if not run.user and run.trigger not in {Trigger.UNDO, Trigger.FEED}]
-    counted = [(run.started_at, run.tally) for run in whole if run.tally is not None]
+    counted = [(run.started_at, run.tally) for run in reversed(runs) if run.tally is not None]
     ground, ink, grid, (first, second, third) = COLOURS[theme]
     x_values = _x_values([when for when, _ in counted])
     counts = [each for _, each in counted]

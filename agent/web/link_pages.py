@@ -16,7 +16,7 @@ from agent.daemon.interface import LinkDecision, StaleLinks
 from agent.engine.links import LinkCorrection, parse_person_key
 from agent.errors import UsageError
 from agent.model import LastSeen, Link, Memory
-from agent.model.run import LinkEdit, Run, Trigger
+from agent.model.run import LinkEdit, Run, RunFilter, Trigger
 from agent.report.link_edits import describe_link_edits, link_edits_digest
 from agent.web.auth import Session
 from agent.web.context import WebContext
@@ -25,7 +25,8 @@ from agent.web.page_frame import PageFrame
 __all__ = ["LinkPages", "LinkRow", "link_rows"]
 
 MAX_LINKS_SHOWN = 100
-RUNS_SEARCHED, CORRECTIONS_SHOWN = 200, 10
+CORRECTIONS_SHOWN = 10
+CORRECTION = RunFilter(triggers=frozenset({Trigger.LINKS}))
 NO_REASON = "A correction needs a reason. No link was written."
 ASSIGN, FORGET = "assign", "forget"
 
@@ -153,11 +154,8 @@ class LinkPages:
     async def _load_corrections(self, name: str) -> list[tuple[Run, Sequence[str]]]:
         """Return the newest runs that corrected links, each with its edits in words."""
         state = self._context.daemon.state
-        runs = [run for run in await state.load_runs([name], limit=RUNS_SEARCHED) if run.trigger is Trigger.LINKS]
-        return [
-            (run, describe_link_edits(await state.load_link_edits(run.id), {}, is_done=True))
-            for run in runs[:CORRECTIONS_SHOWN]
-        ]
+        runs = await state.load_runs([name], limit=CORRECTIONS_SHOWN, where=CORRECTION)
+        return [(run, describe_link_edits(await state.load_link_edits(run.id), {}, is_done=True)) for run in runs]
 
 
 def _correction(form: LinkForm) -> LinkCorrection:

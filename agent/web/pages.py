@@ -12,7 +12,7 @@ from agent.engine.queries import list_person_changes
 from agent.ladder import load_ladder
 from agent.model.codes import NoteCode
 from agent.model.email import is_valid
-from agent.model.run import Trigger
+from agent.model.run import RunFilter, Trigger
 from agent.plan_parser import parse_workspace
 from agent.report.group_sizes import group_sizes
 from agent.report.history import timeline_cells
@@ -163,7 +163,7 @@ class Pages:
             raise HttpProblem(400, "query", f"chart: must be {' or '.join(chart.CHARTS)}.", "Leave it out for members.")
         if theme not in THEMES:
             raise HttpProblem(400, "query", "theme: must be light or dark.", "Leave it out for light.")
-        runs = [run for run in await self._context.daemon.state.load_runs([name], limit=RUNS_IN_CHART) if not run.user]
+        runs = await self._context.daemon.state.load_runs([name], limit=RUNS_IN_CHART, where=RunFilter(is_whole=True))
         return Response(
             chart.render_chart(runs, drawn, theme),
             media_type="image/svg+xml",

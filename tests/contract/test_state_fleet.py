@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 
 from agent.daemon.newest_runs import OUTLINES, load_newest_runs
+from agent.ladder import load_ladder
 from agent.model import Mode
 from agent.model.approval import Approval
-from agent.model.run import Pause, Run, RunCounts, RunOutline, RunStatus, Trigger
+from agent.model.ladder import StepName, StepState
+from agent.model.run import Pause, Run, RunCounts, RunFilter, RunOutline, RunStatus, Trigger
 from agent.model.verification import Verification, VerificationKind, VerificationResult
 from agent.ports.state import State
 from tests.state_samples import NOW, a_run
 
 NAMES = ("latam", "emea", "brazil")
+NOTHING_HELD = RunCounts(active=405, changes=0, held=0)
 
 
 def a_whole_run(name: str, minutes: int, status: RunStatus, **changes: Any) -> Run:
@@ -80,6 +83,43 @@ async def test_hundreds_of_failures_hide_neither_the_last_read_nor_what_was_appl
     assert newest.last_read.id == "read"
     # A workspace that only plans is not asked for what it never applies.
     assert (newest.last_applied.id if newest.last_applied else None) == ("applied" if mode is Mode.ENFORCE else None)
+
+
+@pytest.mark.parametrize(("where", "expected"), [
+    (RunFilter(), ["user", "feed", "dry", "ended"]),
+    (RunFilter(triggers=frozenset({Trigger.FEED, Trigger.UNDO})), ["feed"]),
+    (RunFilter(statuses=frozenset({RunStatus.HELD, RunStatus.FAILED})), ["ended"]),
+    (RunFilter(is_dry=True), ["dry"]),
+    (RunFilter(is_dry=False, is_whole=True), ["ended"]),
+    (RunFilter(is_whole=True), ["dry", "ended"]),
+    (RunFilter(is_approved=True), ["ended"]),
+    (RunFilter(is_approved=True, is_dry=True), []),
+])  # fmt: skip
+async def test_runs_that_are_not_asked_for_hide_none(where: RunFilter, expected: list[str], state: State) -> None:
+    runs = [
+        a_whole_run("ended", 1, RunStatus.HELD, approved_digest="sha256:1"),
+        a_whole_run("dry", 2, RunStatus.PLANNED, dry_run=True),
+        a_whole_run("feed", 3, RunStatus.DONE, trigger=Trigger.FEED),
+        a_whole_run("user", 4, RunStatus.DONE, user="ann@acme.com"),
+    ]
+    for run in runs:
+        await state.record_run(run)
+
+    assert [run.id for run in await state.load_runs(["latam"], where=where)] == expected
+    assert [run.id for run in await state.load_runs(limit=1, where=where)] == expected[:1]
+
+
+async def test_steps_of_the_ladder_are_found_behind_hundreds_of_runs(state: State) -> None:
+    await state.record_run(a_whole_run("dry", 0, RunStatus.PLANNED, dry_run=True, tally=NOTHING_HELD))
+    await state.record_run(a_whole_run("approved", 1, RunStatus.DONE, approved_digest="sha256:1"))
+    for minute in range(210):
+        await state.record_run(a_whole_run(f"r{minute}", 2 + minute, RunStatus.DONE))
+
+    steps = await load_ladder(state, "latam", NOW + timedelta(hours=4), "okta-sdk")
+
+    found = {step.name: (step.state, step.detail) for step in steps}
+    assert found[StepName.DRY_RUNS] == (StepState.MISSING, "1 of 3")
+    assert found[StepName.APPROVED_RUN] == (StepState.DONE, "run approved by ops")
 
 
 async def test_newest_approval_of_each_workspace(state: State) -> None:

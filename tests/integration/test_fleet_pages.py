@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 
 import httpx
 import pytest
@@ -55,11 +54,10 @@ def counted_transactions() -> Iterator[Counter[str]]:
         event.remove(Engine, "begin", count)
 
 
-async def count_for(count: int, path: str, folder: Path) -> int:
+async def count_for(count: int, path: str, url: str) -> int:
     """Return how many transactions an answer for *path* takes with *count* workspaces, once their plans are known."""
     names = [f"w{number}" for number in range(count)]
-    folder.mkdir()
-    state = await SqlState.open(new_sqlite_state(folder), Clock().now)
+    state = await SqlState.open(url, Clock().now)
     try:
         for name in names:
             run = replace(a_run(f"of-{name}", name), status=RunStatus.HELD, finished_at=NOW)
@@ -82,7 +80,12 @@ async def count_for(count: int, path: str, folder: Path) -> int:
         await state.close()
 
 
+@pytest.fixture
+def states(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
+    return new_sqlite_state(tmp_path_factory.mktemp("few")), new_sqlite_state(tmp_path_factory.mktemp("many"))
+
+
 @pytest.mark.parametrize("path", ["/", "/api/v1/workspaces", "/metrics"])
-async def test_state_is_asked_as_often_for_many_workspaces_as_for_a_few(path: str, tmp_path: Path) -> None:
-    few = await count_for(2, path, tmp_path / "few")
-    assert await count_for(30, path, tmp_path / "many") == few
+async def test_state_is_asked_as_often_for_many_workspaces_as_for_a_few(path: str, states: tuple[str, str]) -> None:
+    few = await count_for(2, path, states[0])
+    assert await count_for(30, path, states[1]) == few

@@ -12,7 +12,18 @@ from sqlalchemy import Connection
 
 from agent.model import Change, Kind, Link, RecentChanges
 from agent.model.approval import Approval
-from agent.model.run import ChangeRecord, Lease, Outcome, Pause, Run, RunOutcome, RunOutline, RunStatus
+from agent.model.run import (
+    ANY_RUN,
+    ChangeRecord,
+    Lease,
+    Outcome,
+    Pause,
+    Run,
+    RunFilter,
+    RunOutcome,
+    RunOutline,
+    RunStatus,
+)
 from agent.store import approvals as approvals_table
 from agent.store import change_journal, leases, run_journal, web_logins, whole_runs, workspace_memory
 from agent.store.codec import compress_parts
@@ -154,9 +165,10 @@ class SqlJournal(Transactions):
         limit: int = 50,
         *,
         ids: Sequence[str] | None = None,
+        where: RunFilter = ANY_RUN,
     ) -> list[Run]:
         return await self._read_transaction(
-            lambda connection: run_journal.load_runs(connection, workspaces, since, limit, ids)
+            lambda connection: run_journal.load_runs(connection, workspaces, since, limit, ids, where)
         )
 
     async def load_outlines(self, workspaces: Sequence[str], limit: int) -> Mapping[str, tuple[RunOutline, ...]]:
