@@ -22,21 +22,18 @@ from agent import http_client, logs
 from agent.engine.feed_plan import FeedPlanner, PendingDeactivations
 from agent.engine.next_digest import find_next_digest
 from agent.engine.planner import Planner, ReadOnlyWorkspace
-from agent.engine.request import FleetLimit, RunResult
+from agent.engine.request import FleetLimit, RunResult, WorkspaceContext
 from agent.engine.shutdown import GracefulShutdown
 from agent.engine.state_checks import check_state, check_workspace_state
-from agent.engine.sync import Sync, WorkspaceContext
 from agent.model.check import CheckResult
 from agent.notifications.notice import Notice
 from agent.notifications.notifier import Notifier, OnNotice, ignore_notice
-from agent.plan_parser import describe_difference
 from agent.ports.clock import Clock
 from agent.ports.state import State
 from agent.ports.tracer import NO_TRACER, Tracer
 from agent.scim.client import ScimClient
 from agent.scim.page_size import FixedPageSize, NegotiatedPageSize, PageSize
 from agent.scim.rate_limit import RateLimiters
-from agent.scim.shared_budget import BudgetTerms, SharedWindow
 from agent.settings.cross_checks import refuse_shared_tokens
 from agent.settings.root import Settings
 from agent.settings.target import policies, tenant_of
@@ -58,6 +55,7 @@ if TYPE_CHECKING:
     from agent.engine.feed_poll import FeedPoller
     from agent.engine.links import LinkEditor
     from agent.engine.probe import Prober
+    from agent.engine.sync import Sync
     from agent.engine.undo import UndoPlanner
     from agent.engine.workspaces import WorkspaceKeys
 
@@ -156,7 +154,8 @@ NO_HOOKS = Hooks()
 class Components:
     """The components of one command. A dry run gets *read_only_workspaces* only.
 
-    *shared* has the location of the state, and whether it is new.
+    *shared* has the location of the state, and whether it is new. *holder* names this process to other holders of
+    leases. *feed_planner* is None without a change feed.
     """
 
     settings: Settings
@@ -164,10 +163,13 @@ class Components:
     clock: Clock
     planner: Planner
     contexts: Mapping[str, WorkspaceContext]
-    sync: Sync
     clients: Mapping[str, ScimClient]
     shared: SharedResources
     notifier: Notifier
+    shutdown: GracefulShutdown
+    holder: str
+    tracer: Tracer
+    feed_planner: FeedPlanner | None
 
     def budget_left(self) -> int | None:
         """Return how many requests the busiest Pigment host accepts now."""
@@ -177,10 +179,30 @@ class Components:
     def read_only_workspaces(self) -> dict[str, ReadOnlyWorkspace]:
         return {name: ReadOnlyWorkspace(context.policy, context.client) for name, context in self.contexts.items()}
 
+    @property
+    def sync(self) -> Sync:
+        """What writes to workspaces."""
+        from agent.engine.sync import Sync
+        from agent.plan_parser import describe_difference
+
+        return Sync(
+            self.planner,
+            self.contexts,
+            self.holder,
+            asyncio.sleep,
+            describe_difference,
+            self.shutdown,
+            max_plan_age_seconds=self.settings.apply.max_plan_age.total_seconds(),
+            approval_policy=self.settings.approvals.policy(),
+            tracer=self.tracer,
+            feed_planner=self.feed_planner,
+            in_flight=self.settings.apply.in_flight,
+        )
+
     def link_editor(self, name: str) -> LinkEditor:
         from agent.engine.links import LinkEditor
 
-        return LinkEditor(self.planner, self.read_only_workspaces[name], self.sync.holder, self.sync.sleep)
+        return LinkEditor(self.planner, self.read_only_workspaces[name], self.holder, asyncio.sleep)
 
     def prober(self, name: str) -> Prober:
         from agent.engine.probe import Prober
@@ -189,10 +211,10 @@ class Components:
             self.planner,
             self.contexts[name].policy,
             self.clients[name],
-            self.sync.holder,
-            self.sync.sleep,
+            self.holder,
             asyncio.sleep,
-            self.sync.shutdown,
+            asyncio.sleep,
+            self.shutdown,
             lambda: secrets.token_hex(4),
         )
 
@@ -201,15 +223,13 @@ class Components:
         from agent.engine.workspaces import WorkspaceKeys
 
         policies = {name: context.policy for name, context in self.contexts.items()}
-        return WorkspaceKeys(
-            self.state, self.clock, policies, self.sync.holder, self.sync.sleep, self.settings.provenance
-        )
+        return WorkspaceKeys(self.state, self.clock, policies, self.holder, asyncio.sleep, self.settings.provenance)
 
     def feed_sync(self) -> Sync:
         """Return the sync of a feed run, which deactivates people who left since a feed named them."""
-        if self.sync.feed_planner is None:
+        if self.feed_planner is None:
             raise AssertionError("a feed run needs a connector with a feed")
-        return replace(self.sync, planner=self.sync.feed_planner)
+        return replace(self.sync, planner=self.feed_planner)
 
     def undo_planner(self, run_id: str) -> UndoPlanner:
         from agent.engine.undo import UndoPlanner
@@ -256,7 +276,7 @@ class Components:
 
     async def _check_connector(self, name: str, sources: Sequence[Source]) -> list[Finding]:
         findings = await self.planner.connectors[name].check(sources)
-        feeds = self.sync.feed_planner.feeds if self.sync.feed_planner is not None else {}
+        feeds = self.feed_planner.feeds if self.feed_planner is not None else {}
         if name in feeds:
             findings += await check_feed(f"connector {name}", feeds[name], sources)
         return findings
@@ -284,6 +304,8 @@ def _create_rate_limiters(settings: Settings, state: SqlState) -> RateLimiters:
     pigment = settings.pigment
     if pigment.budget == "own" or not state.is_shared:
         return RateLimiters(pigment.requests_per_window, pigment.window_seconds)
+    from agent.scim.shared_budget import BudgetTerms, SharedWindow
+
     terms = BudgetTerms(pigment.requests_per_window, pigment.window_seconds, settings.http.max_wait_seconds)
     # A process id may come again on the same host, in a container at once: then permits of the dead one count too.
     holder = f"{_lease_holder_name()}, {secrets.token_hex(8)}"
@@ -360,22 +382,21 @@ def _assemble_components(
     planner = Planner(connectors, state, clock, fleet, progress, hooks.tracer)
     feeds = create_feeds(settings, context)
     feed_planner = FeedPlanner(feeds, state, clock, fleet, progress, asyncio.sleep, shared.pending)
-    max_age = settings.apply.max_plan_age.total_seconds()
-    sync = Sync(
+    notifier = create_notifier(settings, state, hooks.on_notice)
+    return Components(
+        settings,
+        state,
+        clock,
         planner,
         contexts,
-        _lease_holder_name(),
-        asyncio.sleep,
-        describe_difference,
+        clients,
+        shared,
+        notifier,
         shutdown,
-        max_plan_age_seconds=max_age,
-        approval_policy=settings.approvals.policy(),
-        tracer=hooks.tracer,
-        feed_planner=feed_planner if feeds else None,
-        in_flight=settings.apply.in_flight,
+        _lease_holder_name(),
+        hooks.tracer,
+        feed_planner if feeds else None,
     )
-    notifier = create_notifier(settings, state, hooks.on_notice)
-    return Components(settings, state, clock, planner, contexts, sync, clients, shared, notifier)
 
 
 def create_feeds(settings: Settings, context: ConnectorContext) -> dict[str, Feed]:

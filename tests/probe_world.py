@@ -11,9 +11,9 @@ import httpx
 
 from agent.engine.planner import Planner, ReadOnlyWorkspace
 from agent.engine.probe import Prober, ProbeResult
-from agent.engine.request import FleetLimit, RunRequest, RunResult
+from agent.engine.request import FleetLimit, RunRequest, RunResult, WorkspaceContext
 from agent.engine.shutdown import GracefulShutdown
-from agent.engine.sync import Sync, WorkspaceContext
+from agent.engine.sync import Sync
 from agent.model import Mode, Plan, Policy
 from agent.model.run import Trigger
 from agent.plan_parser import describe_difference

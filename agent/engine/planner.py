@@ -11,13 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
-from agent.diff.explain import EmailMatches, email_matches, similar_entries
-from agent.diff.single_user import restrict_to_user
 from agent.engine.confirm import Confirmation
 from agent.engine.finished_runs import load_planned_deactivations
 from agent.engine.lookup import Lookups
@@ -45,6 +43,10 @@ from agent.report.document import plan_digest
 from agent.report.group_sizes import shrunk_groups
 from agent.report.hold_age import waiting_since, with_hold_ages
 from connectors.base import Connector, CredentialsRefused, IncompleteRead, Progress, ReadError, Snapshot, Source
+
+# Here and below: most runs are over everyone.
+if TYPE_CHECKING:
+    from agent.diff.explain import EmailMatches
 
 __all__ = [
     "BASELINE_WINDOW",
@@ -215,12 +217,16 @@ class Planner:
         """Return the part of *plan* that is about *user*; all of it if *user* is empty."""
         if not user:
             return plan
+        from agent.diff.single_user import restrict_to_user
+
         matches = await self._find_subject(user, inputs, policy)
         ids = {member.scim_id for member in matches.members}
         return restrict_to_user(plan, user, {each.key for each in matches.people}, ids)
 
     async def _find_subject(self, email: str, inputs: Inputs, policy: Policy) -> EmailMatches:
         """Return who has *email* now, else who had it in an earlier change."""
+        from agent.diff.explain import email_matches
+
         matches = email_matches(email, inputs, policy)
         if matches.people or matches.members:
             return matches
@@ -228,6 +234,8 @@ class Planner:
 
     async def _refuse_unknown_user(self, email: str, decisions: Sequence[Decision]) -> None:
         """Raise `UsageError` if everything was read and *email* matches no current, wanted or earlier address."""
+        from agent.diff.explain import similar_entries
+
         similar: list[str] = []
         for decision in decisions:
             inputs, plan = decision.inputs, decision.plan

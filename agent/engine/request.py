@@ -12,6 +12,7 @@ from agent.model.approval import Approval
 from agent.model.codes import GuardCode, waits_for_person
 from agent.model.feed import FeedLag
 from agent.model.run import ChangeRecord, Lease, Outcome, Pause, Run, RunStatus, Trigger
+from agent.ports.workspace import WorkspaceClient
 
 __all__ = [
     "Decision",
@@ -20,6 +21,7 @@ __all__ = [
     "ReviewedPlan",
     "RunRequest",
     "RunResult",
+    "WorkspaceContext",
     "detailed_exit_code",
     "has_approvable_holds",
     "has_pending_changes",
@@ -33,6 +35,14 @@ NON_APPROVABLE_GUARDS = frozenset({GuardCode.TOGGLE_OFF})
 
 DescribeDifference = Callable[[bytes, Plan | Unplanned], Sequence[str]]
 """Returns in lines how a plan differs from one that was reviewed, which is given as the journal keeps it."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkspaceContext:
+    """One workspace with everything that a run over it needs."""
+
+    policy: Policy
+    client: WorkspaceClient
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from agent.engine.request import (
     DescribeDifference,
     RunRequest,
     RunResult,
+    WorkspaceContext,
     is_awaiting_approval,
     planned_deactivations,
 )
@@ -57,21 +58,12 @@ from agent.model.probe import server_facts
 from agent.model.run import RunStatus
 from agent.model.verification import VerificationKind
 from agent.ports.tracer import NO_TRACER, Tracer
-from agent.ports.workspace import WorkspaceClient
 from agent.report.document import plan_digest
 
-__all__ = ["Sync", "WorkspaceContext"]
+__all__ = ["Sync"]
 
 log = structlog.get_logger()
 OTHER_WAITS = "Nothing was written: another approval of the same command waits for a second person."
-
-
-@dataclass(frozen=True, slots=True)
-class WorkspaceContext:
-    """One workspace with everything that a run over it needs."""
-
-    policy: Policy
-    client: WorkspaceClient
 
 
 @dataclass(frozen=True, slots=True)

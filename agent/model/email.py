@@ -13,9 +13,9 @@ __all__ = ["domain_of", "is_allowed", "is_same_name", "is_valid", "normalize", "
 # RFC 5321, section 4.5.3.1, in octets of UTF-8 (RFC 6531).
 MAX_LOCAL_BYTES, MAX_ADDRESS_BYTES = 64, 254
 # RFC 5322 atext and, for internationalised addresses, anything beyond ASCII that is not white space or a control.
-LOCAL_PART = re.compile(
-    r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~\u0080-\U0010ffff-]+)*"
-)
+# By what it is not: a set that names the characters beyond ASCII takes 5 ms to compile.
+ATOM = r"""[^\x00-\x20"(),.:;<>@\[\\\]\x7f]+"""
+LOCAL_PART = re.compile(rf"{ATOM}(\.{ATOM})*")
 
 
 def normalize(email: str) -> str:

@@ -11,9 +11,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import assert_never
 
-from agent.report.csv import render_csv
 from agent.report.document import document_parts
-from agent.report.markdown import render_markdown
 from agent.report.schema import Document, Outcomes
 from agent.report.text import render_text
 
@@ -73,15 +71,19 @@ def render(
         case Format.JSON:
             return b"".join(json_parts(document, outcomes)).decode()
         case Format.MARKDOWN:
+            from agent.report.markdown import render_markdown
+
             return render_markdown(
                 document, outcomes, max_chars=options.max_chars, shows_approval=options.shows_approval
             )
         case Format.HTML:
-            # Templates are a thirtieth of the start of a command that prints text.
+            # Templates alone are a thirtieth of the start of a command that prints text.
             from agent.report.html import render_html
 
             return render_html(document, outcomes, shows_approval=options.shows_approval)
         case Format.CSV:
+            from agent.report.csv import render_csv
+
             return render_csv(document, outcomes, bom=options.bom)
         case _:
             assert_never(output_format)

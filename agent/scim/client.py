@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
 import httpx
@@ -19,13 +19,15 @@ from agent.scim.listing import Lister
 from agent.scim.lookup import Finder, ListingFinder, MemberFinder
 from agent.scim.page_size import FixedPageSize, PageSize
 from agent.scim.preflight import Preflight
-from agent.scim.probe import EndpointRequests
 from agent.scim.purpose import requests_for
 from agent.scim.tokens import WarnFunction, WorkspaceTokens
 from agent.scim.writer import Writer
 from connectors.base import Area, Finding, Permit, Progress, discard_progress
 from connectors.checks import check_clock
 from connectors.http import DEFAULT_LIMITS, NO_RATE_LIMITER, REAL_TIME, ApiClient, RateLimiter, RequestLimits, Timer
+
+if TYPE_CHECKING:
+    from agent.scim.probe import EndpointRequests
 
 __all__ = ["ScimClient", "ScimWriter"]
 
@@ -99,6 +101,8 @@ class ScimClient:
 
     def probe_requests_for(self, permit: Permit) -> EndpointRequests:
         """Return the single requests of `probe`, which write while *permit* holds."""
+        from agent.scim.probe import EndpointRequests
+
         return EndpointRequests(Endpoint(self._api, self._tokens, self._timer, permit))
 
     async def check(self, new_name: Callable[[], object] = uuid4) -> list[Finding]:

@@ -12,9 +12,11 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-from apscheduler.triggers.cron import CronTrigger
+if TYPE_CHECKING:
+    from apscheduler.triggers.cron import CronTrigger
 
 __all__ = ["next_time", "normalize_crontab"]
 
@@ -41,8 +43,7 @@ def normalize_crontab(text: str) -> str:
     crontab = " ".join([*fields[:4], _named_weekdays(fields[4])])
     for position, name in enumerate(FIELD_NAMES):
         _validate_field(name, fields[position], position)
-    trigger = CronTrigger.from_crontab(crontab, UTC)
-    if trigger.get_next_fire_time(None, REFERENCE_DAY) is None:
+    if _trigger(crontab).get_next_fire_time(None, REFERENCE_DAY) is None:
         raise ValueError("is a day that never occurs")
     return crontab
 
@@ -50,7 +51,7 @@ def normalize_crontab(text: str) -> str:
 def _validate_field(name: str, field: str, position: int) -> None:
     """Raises `ValueError` that names the field, instead of APScheduler's, which describes its own expressions."""
     try:
-        CronTrigger.from_crontab(" ".join(field if each == position else "*" for each in range(FIELD_COUNT)), UTC)
+        _trigger(" ".join(field if each == position else "*" for each in range(FIELD_COUNT)))
     except ValueError as error:
         match = RANGE_ERROR.search(str(error))
         if match is None:
@@ -109,6 +110,9 @@ def _next_wall_time(crontab: str, wall: datetime) -> datetime | None:
 
 @lru_cache(maxsize=100)
 def _trigger(crontab: str) -> CronTrigger:
+    # Most schedules have no crontab.
+    from apscheduler.triggers.cron import CronTrigger
+
     return CronTrigger.from_crontab(crontab, UTC)
 
 

@@ -16,8 +16,8 @@ from agent.diff.drift import last_seen_members
 from agent.diff.plan import compute_plan
 from agent.engine.dryrun import dry_run
 from agent.engine.planner import Planner, ReadOnlyWorkspace
-from agent.engine.request import FleetLimit, RunRequest
-from agent.engine.sync import Sync, WorkspaceContext
+from agent.engine.request import FleetLimit, RunRequest, WorkspaceContext
+from agent.engine.sync import Sync
 from agent.guard.hold import apply_guards
 from agent.guard.replan import plan_contents
 from agent.guard.target import compare_targets

@@ -11,8 +11,8 @@ import pytest
 
 from agent.engine.dryrun import dry_run
 from agent.engine.planner import Planner, PlannerProtocol, ReadOnlyWorkspace
-from agent.engine.request import FleetLimit, RunRequest, RunResult
-from agent.engine.sync import Sync, WorkspaceContext
+from agent.engine.request import FleetLimit, RunRequest, RunResult, WorkspaceContext
+from agent.engine.sync import Sync
 from agent.engine.undo import UndoPlanner
 from agent.model import Kind, Mode, Plan, Policy, UnmanagedAction
 from agent.model.approval import ApprovalPolicy

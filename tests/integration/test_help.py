@@ -107,16 +107,6 @@ def test_list_of_commands_imports_no_large_library(arguments: list[str], environ
     assert first == "plain,plan" if environment else first.startswith(("Usage: ", "pigment-sync "))
 
 
-def test_imports_of_a_command_are_excluded_from_garbage_collection() -> None:
-    code = (
-        "import gc; from agent.cli.app import run_cli\n"
-        "try: run_cli(['hash-token', '--help'])\n"
-        "finally: print(gc.isenabled(), gc.get_freeze_count() > 1000)"
-    )
-    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert ran.stdout.splitlines()[-1] == "True True"
-
-
 def test_invalid_example_is_detected() -> None:
     for line in ("pigment-sync plan --fromat json", "pigment-sync plam", "pigment-sync links move --from a"):
         with pytest.raises(click.UsageError):

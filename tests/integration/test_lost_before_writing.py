@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from agent.engine.planner import Planner
-from agent.engine.request import FleetLimit, RunRequest, RunResult
-from agent.engine.sync import Sync, WorkspaceContext
+from agent.engine.request import FleetLimit, RunRequest, RunResult, WorkspaceContext
+from agent.engine.sync import Sync
 from agent.errors import ExitCode, StateError, lease_lost_error
 from agent.model import Mode, Policy
 from agent.model.run import Lease, Run, RunStatus, Trigger

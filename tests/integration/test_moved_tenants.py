@@ -8,8 +8,8 @@ from dataclasses import replace
 import httpx
 
 from agent.engine.planner import Planner
-from agent.engine.request import FleetLimit, RunRequest, RunResult
-from agent.engine.sync import Sync, WorkspaceContext
+from agent.engine.request import FleetLimit, RunRequest, RunResult, WorkspaceContext
+from agent.engine.sync import Sync
 from agent.model import Mode, Policy, UnmanagedAction
 from agent.model.run import Outcome, Trigger
 from agent.plan_parser import describe_difference

@@ -23,8 +23,8 @@ import httpx
 from agent.diff.plan import compute_plan
 from agent.engine.dryrun import dry_run
 from agent.engine.planner import Planner, ReadOnlyWorkspace
-from agent.engine.request import FleetLimit, RunRequest, RunResult
-from agent.engine.sync import Sync, WorkspaceContext
+from agent.engine.request import FleetLimit, RunRequest, RunResult, WorkspaceContext
+from agent.engine.sync import Sync
 from agent.engine.undo import UndoPlanner
 from agent.errors import AlreadyApproved, PigmentSyncError, StalePlan
 from agent.model import IndividualAction, Inputs, Kind, Mode, Plan, Policy, UnmanagedAction, Unplanned

@@ -92,7 +92,7 @@ def plan(  # noqa: PLR0913  (click hands each option by name)
             names,
             request,
             exit_code=exit_code,
-            tracer=components.sync.tracer,
+            tracer=components.tracer,
         )
 
     results = run_with_components(context, body, is_reading=True)

@@ -64,7 +64,7 @@ def undo(
         if run is None:
             raise UsageError(f"There is no run {run_id}.", "See: pigment-sync history")
         contexts = select_workspaces(components.contexts, [run.workspace])
-        approval_policy = components.sync.approval_policy
+        approval_policy = components.settings.approvals.policy()
         needs_reason = bool(approved_digests) and approval_policy.requires_reason
         request = RunRequest(
             Trigger.UNDO,
@@ -79,7 +79,7 @@ def undo(
                 components.read_only_workspaces,
                 [run.workspace],
                 request,
-                tracer=components.sync.tracer,
+                tracer=components.tracer,
             )
         # Before the pause, which stops a run that is going on.
         refuse_dry_run((each.policy for each in contexts.values()), request)

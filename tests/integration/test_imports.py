@@ -1,0 +1,71 @@
+"""What a command imports: nothing that only others need, and nothing that garbage collection searches again."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.errors import ExitCode
+
+UNUSED_BY_A_PLAN = {
+    *(
+        "agent.apply",
+        "agent.daemon",
+        "agent.delivery",
+        "agent.diff.explain",
+        "agent.engine.links",
+        "agent.engine.probe",
+    ),
+    *("agent.engine.sync", "agent.engine.undo", "agent.plan_parser", "agent.report.csv", "agent.report.html"),
+    *("agent.report.markdown", "agent.scim.probe", "agent.scim.shared_budget", "agent.store.postgres", "agent.web"),
+    *("apprise", "apscheduler", "connectors.entra.connector", "connectors.entra.feed", "connectors.okta.feed"),
+    *("connectors.onelogin.connector", "connectors.onelogin.feed", "fastapi", "jinja2", "msal", "opentelemetry"),
+    *("prometheus_client", "psycopg", "pydantic_settings", "requests", "starlette", "uvicorn"),
+}
+
+
+@pytest.fixture
+def refusing_port() -> Iterator[int]:
+    """A port that no other process can listen on meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+def test_plan_imports_no_part_that_it_does_not_use(tmp_path: Path, refusing_port: int) -> None:
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        f"""\
+connectors: {{okta: {{type: okta, org_url: "http://127.0.0.1:{refusing_port}", api_token: "00abc"}}}}
+http: {{retries: 0}}
+workspaces:
+  sales:
+    scim_url: http://127.0.0.1:{refusing_port}/scim/v2
+    tokens: [token]
+    sources: [{{connector: okta, app: 0oa1}}]
+    schedule: {{every: 1h}}
+"""
+    )
+    code = (
+        "import sys; from agent.cli.app import run_cli\n"
+        f"code = run_cli(['--config', {str(config)!r}, 'plan'])\n"
+        f"print(code, sorted({UNUSED_BY_A_PLAN}.intersection(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ran.stdout.splitlines()[-1] == f"{ExitCode.INCOMPLETE:d} []"
+    assert "sales" in ran.stdout
+
+
+def test_imports_of_a_command_are_excluded_from_garbage_collection() -> None:
+    code = (
+        "import gc; from agent.cli.app import run_cli\n"
+        "try: run_cli(['hash-token', '--help'])\n"
+        "finally: print(gc.isenabled(), gc.get_freeze_count() > 1000)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ran.stdout.splitlines()[-1] == "True True"
