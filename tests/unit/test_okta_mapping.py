@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from typing import Any
+
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from connectors.base import Status
 from connectors.directory import AppGroup
@@ -42,6 +47,61 @@ def test_user_is_read_from_a_whole_object() -> None:
 def test_odd_user_is_an_empty_one(odd: object) -> None:
     assert user_from_json(odd) == User("")
     assert app_user_from_json(odd) == AppUser(User(""), "", "")
+
+
+LISTED: dict[str, Any] = {
+    "id": "00uana",
+    "scope": "GROUP",
+    "_embedded": {"user": ANA},
+    "_links": {"group": {"href": "https://acme.okta.com/api/v1/groups/00g1", "name": "Sales"}},
+}
+EMBEDDED = ("_embedded", "user")
+PROFILE = (*EMBEDDED, "profile")
+PROFILE_FIELDS = ("login", "email", "displayName", "firstName", "lastName", "secondEmail")
+LINK = ("_links", "group")
+PATHS: list[tuple[str, ...]] = [
+    *(("id",), ("scope",), EMBEDDED[:1], EMBEDDED, (*EMBEDDED, "id"), (*EMBEDDED, "status"), PROFILE),
+    *((*PROFILE, name) for name in PROFILE_FIELDS),
+    *(LINK[:1], LINK, (*LINK, "href"), (*LINK, "name")),
+]
+ODD_VALUES = st.one_of(
+    st.sampled_from([None, True, False, 0, 7, 1.5, [], ["x"], {}, {"get": "x"}, "", "  ", "\tx ", "x" * 200]), st.text()
+)
+
+
+def _text_at(row: object, *path: str) -> str:
+    for name in path:
+        row = row.get(name) if isinstance(row, dict) else None
+    return row.strip() if isinstance(row, str) else ""
+
+
+@given(st.dictionaries(st.sampled_from(PATHS), ODD_VALUES, max_size=4), st.sets(st.sampled_from(PATHS), max_size=2))
+@example({("id",): ""}, set())
+@example({}, {(*PROFILE, "displayName"), LINK})
+def test_each_odd_field_is_an_absent_one_and_changes_no_other(
+    odd: dict[tuple[str, ...], object], absent: set[tuple[str, ...]]
+) -> None:
+    row = deepcopy(LISTED)
+    for path in sorted({*odd, *absent}, key=len, reverse=True):
+        within: Any = row
+        for name in path[:-1]:
+            within = within[name]
+        within[path[-1]] = deepcopy(odd.get(path))
+        if path in absent:
+            del within[path[-1]]
+
+    read = app_user_from_json(row)
+
+    user = User(
+        _text_at(row, "id") or _text_at(row, *EMBEDDED, "id"),
+        _text_at(row, *EMBEDDED, "status")[:100],
+        *(_text_at(row, *PROFILE, name) for name in PROFILE_FIELDS),
+    )
+    link = _text_at(row, *LINK, "href").rstrip("/").rpartition("/")[2] or _text_at(row, *LINK, "name")
+    assert read == AppUser(user, _text_at(row, "scope")[:100], link)
+    embedded = row.get("_embedded")
+    shown = embedded.get("user") if isinstance(embedded, dict) else None
+    assert user_from_json(shown) == user._replace(id=_text_at(shown, "id"))
 
 
 def test_hostile_status_is_cut_to_a_word() -> None:
