@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, and_, func, not_, or_, select, update
@@ -81,21 +82,28 @@ def load_in_flight(connection: Connection, workspace: str) -> tuple[ChangeRecord
 
 
 def insert_if_absent(connection: Connection, table: Table) -> Insert:
-    return upsert(table, is_sqlite=connection.dialect.name == "sqlite").on_conflict_do_nothing()
+    return _insertion(table, is_sqlite=connection.dialect.name == "sqlite")
+
+
+# These two are built once: for each write to a workspace, building them would cost more than to execute them.
+@cache
+def _insertion(table: Table, *, is_sqlite: bool) -> Insert:
+    return upsert(table, is_sqlite=is_sqlite).on_conflict_do_nothing()
+
+
+@cache
+def _answering(*, is_sqlite: bool) -> Insert:
+    inserting = upsert(changes, is_sqlite=is_sqlite)
+    return inserting.on_conflict_do_update(
+        index_elements=[changes.c.run_id, changes.c.seq],
+        set_={name: inserting.excluded[name] for name in ANSWERED_COLUMNS},
+    )
 
 
 def record_answers(connection: Connection, workspace: str, records: Sequence[ChangeRecord]) -> None:
     """Write the outcomes of changes over their intents, if any. An outcome may know more of the state before."""
-    if not records:
-        return
-    inserting = upsert(changes, is_sqlite=connection.dialect.name == "sqlite")
-    connection.execute(
-        inserting.on_conflict_do_update(
-            index_elements=[changes.c.run_id, changes.c.seq],
-            set_={name: inserting.excluded[name] for name in ANSWERED_COLUMNS},
-        ),
-        change_rows(workspace, records),
-    )
+    if records:
+        connection.execute(_answering(is_sqlite=connection.dialect.name == "sqlite"), change_rows(workspace, records))
 
 
 def _change_row(workspace: str, record: ChangeRecord) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -70,11 +69,15 @@ def change_to_json(change: Change) -> str:
     stored = {
         **{name: getattr(change, name) for name in PLAIN_FIELDS},
         "person": list(change.person) if change.person else None,
-        "before": asdict(change.before),
-        "after": asdict(change.after),
+        "before": _fields_to_json(change.before),
+        "after": _fields_to_json(change.after),
         "group_refs": [list(group) for group in change.group_refs],
     }
     return orjson.dumps(stored, option=orjson.OPT_SORT_KEYS).decode()
+
+
+def _fields_to_json(fields: Fields) -> dict[str, object]:
+    return {"email": fields.email, "display_name": fields.display_name, "active": fields.active}
 
 
 def change_from_json(text: str) -> Change:

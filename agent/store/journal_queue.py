@@ -34,6 +34,9 @@ class Answer:
     link: Link | None
 
 
+STEPS_TO_NEXT_INTENT = 2
+"""After so many steps of the event loop, the change whose place an outcome freed has queued its intent."""
+
 Entry = Intent | Answer
 WriteEntries = Callable[[Lease, Sequence[Entry]], Awaitable[list[Pause | None]]]
 """Writes entries in one transaction, all or none. Returns for each the pause that kept it from being written."""
@@ -68,6 +71,8 @@ class JournalQueue:
 
     async def _write_waiting(self) -> None:
         try:
+            for _ in range(STEPS_TO_NEXT_INTENT):
+                await asyncio.sleep(0)
             while group := self._next_group():
                 await self._write_group(group)
         finally:

@@ -60,6 +60,8 @@ PERSON_CONDITION = and_(
     links.c.person == bindparam("of_person"),
 )
 MEMBER_CONDITION = and_(WORKSPACE_CONDITION, links.c.scim_id == bindparam("of_scim_id"))
+PAUSE_QUERY = select(pauses).where(pauses.c.workspace == bindparam("of_workspace"))
+"""Built once: the intent of each write executes it."""
 # An undo that deactivates contradicts one that reactivated the same member, and the other way round.
 CONTRADICTED_KINDS = {
     Kind.DEACTIVATE: (Kind.REACTIVATE, Kind.CREATE),
@@ -341,7 +343,7 @@ def set_pause(connection: Connection, workspace: str, pause: Pause | None) -> No
 
 
 def load_pause(connection: Connection, workspace: str) -> Pause | None:
-    row = connection.execute(select(pauses).where(pauses.c.workspace == workspace)).first()
+    row = connection.execute(PAUSE_QUERY, {"of_workspace": workspace}).first()
     return None if row is None else Pause(from_micros(row.since), row.by, row.reason)
 
 

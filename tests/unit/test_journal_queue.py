@@ -58,6 +58,23 @@ def test_entries_that_wait_are_written_together_in_their_order_by_lease() -> Non
     assert journal.groups == [("latam", [0, 1]), ("emea", [2, 3]), ("latam", [4])]
 
 
+async def _put_outcome_and_next_intent(journal: Journal) -> None:
+    queue = JournalQueue(journal.write)
+    outcome = asyncio.create_task(queue.put(LATAM, entry(0)))
+    # The outcome frees a place: what waits for it begins the next change, in a task.
+    await asyncio.sleep(0)
+    next_change = asyncio.create_task(queue.put(LATAM, entry(1)))
+    await asyncio.gather(outcome, next_change)
+
+
+def test_intent_of_the_change_that_follows_an_outcome_is_written_with_it() -> None:
+    journal = Journal()
+
+    run_virtually(_put_outcome_and_next_intent(journal))
+
+    assert journal.groups == [("latam", [0, 1])]
+
+
 async def _put_while_writing(journal: Journal) -> None:
     queue = JournalQueue(journal.write)
     first = asyncio.create_task(queue.put(LATAM, entry(0)))
