@@ -36,8 +36,8 @@ def retry_after_seconds(headers: httpx.Headers, wall: Callable[[], float]) -> fl
 
 def is_rate_limit(status: int, headers: httpx.Headers) -> bool:
     """Return whether a response is a temporary refusal: 429, or a 403 with `Retry-After`."""
-    names_a_time = retry_after_seconds(headers, lambda: 0.0) is not None
-    return status == TOO_MANY or (status == FORBIDDEN and names_a_time)
+    # The status first: nearly every response is a success.
+    return status == TOO_MANY or (status == FORBIDDEN and retry_after_seconds(headers, lambda: 0.0) is not None)
 
 
 def server_time(headers: httpx.Headers) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from connectors.base import Permit
 
@@ -47,15 +47,28 @@ def permit_trace(permit: Permit | None, refuse_late: Callable[[], None]) -> Call
 
 async def wait_while_permitted(waiting: Awaitable[T], permit: Permit) -> T:
     """Return the result of *waiting*, but wait no longer than *permit* holds. Raises `PermitExpired`."""
-    wait = asyncio.ensure_future(waiting)
+    wait: asyncio.Future[T] = asyncio.ensure_future(waiting)
+    try:
+        # Nearly every wait ends at once, and then needs no watch, which costs more than the rest of it.
+        await asyncio.sleep(0)
+        if not wait.done():
+            await _watch(wait, permit)
+        return wait.result()
+    finally:
+        await _end(wait)
+
+
+async def _watch(wait: asyncio.Future[Any], permit: Permit) -> None:
     end = asyncio.ensure_future(permit.wait_until_ended())
     try:
         await asyncio.wait({wait, end}, return_when=asyncio.FIRST_COMPLETED)
         if not wait.done():
             raise PermitExpired
-        return wait.result()
     finally:
-        for each in (wait, end):
-            each.cancel()
-            with suppress(asyncio.CancelledError, Exception):
-                await each
+        await _end(end)
+
+
+async def _end(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError, Exception):
+        await task
