@@ -95,7 +95,7 @@ class ReplanningApplier:
             (decision,) = await self.planner.plan([self.workspace], self.request.user)
         except PigmentSyncError as error:
             return error.message
-        return replace(decision, inputs=None)
+        return await asyncio.to_thread(decision.for_writing)
 
     async def _record_untried(self, applied: ApplyResult, why: str) -> ApplyResult:
         return await self.applier.record_not_applied(applied.remaining, Outcome.NOT_TRIED, why)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agent.errors import ExitCode
 from agent.guard.empty_groups import GroupSightings
@@ -29,6 +29,9 @@ __all__ = [
     "planned_deactivations",
     "wrong_target_message",
 ]
+
+NO_RESOURCE = b""
+"""Not even JSON, so that nothing is built on it."""
 
 NON_APPROVABLE_GUARDS = frozenset({GuardCode.TOGGLE_OFF})
 
@@ -134,6 +137,23 @@ class Decision:
     @property
     def unplanned(self) -> Unplanned | None:
         return self.planned if isinstance(self.planned, Unplanned) else None
+
+    def for_writing(self) -> Decision:
+        """Return it without what no write needs, because writing may take hours: what was read, but for the members.
+
+        Those whom no change is about have no *resource*. A write that is built on it would fail, and erase nothing.
+        """
+        plans = [plan for plan in (self.plan, self.unguarded) if plan is not None]
+        changes = [change for plan in plans for change in plan.changes if change.kind is not Kind.ADOPT]
+        changes += [hold.change for plan in plans for hold in plan.holds if hold.change is not None]
+        if not any(plan.changes for plan in plans):
+            return replace(self, inputs=None)
+        about = {change.scim_id for change in changes}
+        members = {
+            scim_id: member if scim_id in about else replace(member, resource=NO_RESOURCE)
+            for scim_id, member in self.members.items()
+        }
+        return replace(self, inputs=None, members=members)
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,11 +129,7 @@ class Sync:
         workspaces = [ReadOnlyWorkspace(each.policy, each.client) for each in started]
         for each in started:
             each.read_at = self.planner.clock.elapsed()
-        decisions = [
-            # Writing may take hours, and needs nothing of what was read but the members.
-            replace(decision, inputs=None)
-            for decision in await self.planner.plan(workspaces, request.user)
-        ]
+        decisions = await asyncio.to_thread(_for_writing, await self.planner.plan(workspaces, request.user))
         self._pending.update((each.policy.workspace, planned_deactivations(each)) for each in decisions)
         # Concurrently: while the state is away, each waits for it as long as its lease may last.
         unrecorded = await asyncio.gather(*map(self._unrecorded, started, decisions))
@@ -345,6 +341,10 @@ class Sync:
             each.applied = applier.result_so_far
             raise
         return applied, last
+
+
+def _for_writing(decisions: Sequence[Decision]) -> list[Decision]:
+    return [decision.for_writing() for decision in decisions]
 
 
 def _new_contents(plan: Plan, before: Plan) -> frozenset[ChangeContent]:
