@@ -18,6 +18,8 @@ class CommandLine:
     """A configuration, and commands with it in this process: half as much CPU as in a forked one.
 
     For tests of what a command does. How one starts, is signalled and ends is seen only with `agent_process.Agent`.
+    Not while this process has a connection to the same SQLite file: as the agent opens the file, the locks of this
+    process on it end (fcntl(2)), and an agent in another process would take it for its own.
     """
 
     config: Path

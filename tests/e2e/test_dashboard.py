@@ -35,7 +35,7 @@ def wait_for(what: Callable[[], bool]) -> None:
     until = time.monotonic() + LONGEST_SECONDS
     while not what():
         assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.2)
+        time.sleep(0.5)
 
 
 def count_of(prometheus: Prometheus, expression: str) -> float:

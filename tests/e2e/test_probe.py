@@ -1,4 +1,4 @@
-"""`probe` as an operator runs it: real processes on the sandbox, killed at a write, and two third-party servers."""
+"""`probe` as an operator runs it: on the sandbox, as a process that is killed at a write, and on two other servers."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sandbox.pigment.token import DomainRestriction
 from sandbox.server import Sandbox, run_sandbox
 from tests.contract.scim_servers import TOKEN, Server, django_scim2_server, scim2_server
 from tests.e2e.agent_process import REPOSITORY, Agent, AgentProcess, Ran
+from tests.e2e.command_line import run_command
 from tests.e2e.ended_process import WORKSPACE, Ended, State, Unheard
 from tests.e2e.scim_hosts import serving
 
@@ -63,9 +64,9 @@ def _verdicts(ran: Ran) -> dict[str, str]:
 
 
 def test_probe_writes_in_dry_run_to_its_canary_alone_and_announces_it(agent: Agent, sandbox: Sandbox) -> None:
-    plan = json.loads(agent.run("plan", "-w", WORKSPACE, "--format", "json").out)
-    ran = agent.run(*PROBE, "--yes")
-    after = json.loads(agent.run("plan", "-w", WORKSPACE, "--format", "json").out)
+    plan = json.loads(run_command(agent.config, "plan", "-w", WORKSPACE, "--format", "json").out)
+    ran = run_command(agent.config, *PROBE, "--yes")
+    after = json.loads(run_command(agent.config, "plan", "-w", WORKSPACE, "--format", "json").out)
 
     assert ran.code == 0, ran.out + ran.err
     assert f"{WORKSPACE} (mode dry-run): this probe writes to " in ran.err
@@ -82,12 +83,12 @@ def test_probe_writes_in_dry_run_to_its_canary_alone_and_announces_it(agent: Age
 
 
 def test_newest_result_is_shown_and_checked(agent: Agent, sandbox: Sandbox) -> None:
-    never = agent.run("probe", "-w", WORKSPACE, "--show")
+    never = run_command(agent.config, "probe", "-w", WORKSPACE, "--show")
     sandbox.workspace(WORKSPACE).options = WorkspaceOptions(patch_dropped="204")
-    ran = agent.run(*PROBE, "--yes", "--format", "json")
-    shown = agent.run("probe", "-w", WORKSPACE, "--show", "--format", "json")
-    text = agent.run("probe", "-w", WORKSPACE, "--show")
-    check = agent.run("check", "-w", WORKSPACE, "--format", "json")
+    ran = run_command(agent.config, *PROBE, "--yes", "--format", "json")
+    shown = run_command(agent.config, "probe", "-w", WORKSPACE, "--show", "--format", "json")
+    text = run_command(agent.config, "probe", "-w", WORKSPACE, "--show")
+    check = run_command(agent.config, "check", "-w", WORKSPACE, "--format", "json")
 
     assert (never.code, "was never probed" in never.err) == (2, True)
     assert (ran.code, shown.code, text.code) == (3, 3, 3)
@@ -133,7 +134,7 @@ def test_probe_asks_on_a_terminal(answer: str, code: int, agent: Agent, sandbox:
 def test_refused_canary_is_exit_2_and_nothing_is_written(
     arguments: tuple[str, ...], message: str, agent: Agent, sandbox: Sandbox
 ) -> None:
-    ran = agent.run(*arguments)
+    ran = run_command(agent.config, *arguments)
 
     assert (ran.code, message in " ".join(ran.err.split())) == (2, True), ran.err
     assert sandbox.workspace(WORKSPACE).write_log.writes == []
@@ -144,7 +145,7 @@ def test_workspace_out_of_reach_is_exit_6(agent: Agent) -> None:
     document["workspaces"][WORKSPACE]["tokens"] = ["a-token-that-was-revoked"]
     agent.config.write_text(yaml.safe_dump(document), "utf-8")
 
-    assert agent.run(*PROBE, "--yes").code == 6
+    assert run_command(agent.config, *PROBE, "--yes").code == 6
 
 
 Ending = Callable[[AgentProcess, int, Sandbox], None]
@@ -166,11 +167,11 @@ def test_killed_probe_is_cleaned_up_by_the_next_one(at: int, end: Ending, agent:
     process.communicate(timeout=120)
     assert process.returncode == -signal.SIGKILL
     assert any(_canaries(sandbox).values())
-    busy = agent.run(*PROBE, "--yes")
+    busy = run_command(agent.config, *PROBE, "--yes")
     with State.at(f"sqlite:///{agent.config.parent}/state.db") as state:
         state.let_lease_go_void()
-    between = agent.run("plan", "-w", WORKSPACE, "--format", "json")
-    ran = agent.run(*PROBE, "--yes", "--format", "json")
+    between = run_command(agent.config, "plan", "-w", WORKSPACE, "--format", "json")
+    ran = run_command(agent.config, *PROBE, "--yes", "--format", "json")
 
     assert busy.code == 7
     assert CANARY not in [change["email"] for change in json.loads(between.out)["workspaces"][0]["changes"]]
@@ -188,7 +189,7 @@ def test_stopped_probe_leaves_its_canary_inactive(number: int, agent: Agent, san
     assert process.returncode == 6, err
     assert b"The probe was stopped." in err
     assert not any(_canaries(sandbox).values())
-    assert agent.run(*PROBE, "--yes").code == 0
+    assert run_command(agent.config, *PROBE, "--yes").code == 0
 
 
 SCIM2_SERVER = {
@@ -236,7 +237,7 @@ def test_probe_finds_the_differences_of_other_servers(
         document = yaml.safe_load(agent.config.read_text("utf-8"))
         document["workspaces"][WORKSPACE] |= {"scim_url": target.url, "tokens": [target.token]}
         agent.config.write_text(yaml.safe_dump(document), "utf-8")
-        ran = agent.run(*PROBE, "--yes", "--format", "json")
+        ran = run_command(agent.config, *PROBE, "--yes", "--format", "json")
         made = [row for row in target.members().values() if "canary" in row["userName"].lower()]
 
     assert ran.code == 3, ran.out + ran.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,7 +77,7 @@ def test_daemon_reports_a_stopped_server_and_ends_all_the_same(sandbox: Sandbox,
             assert daemon.answer("/readyz").status_code == 200
             with stopped(url):
                 while daemon.answer("/readyz").status_code == 200:
-                    continue
+                    time.sleep(0.25)
                 assert daemon.answer("/healthz").status_code == 200
                 assert "pigment_sync_state_up 0.0" in daemon.answer("/metrics").text.splitlines()
                 command = agent.run("sync", "-w", LATAM, timeout=WITHIN_SECONDS)
