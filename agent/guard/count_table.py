@@ -22,7 +22,10 @@ class ChangeFilter:
     only_email_changes: bool = False
 
     def matches(self, change: Change) -> bool:
-        return change.kind in self.kinds and (not self.only_email_changes or change.changes_email)
+        return self.accepts(change.kind, changes_email=change.changes_email)
+
+    def accepts(self, kind: Kind, *, changes_email: bool) -> bool:
+        return kind in self.kinds and (not self.only_email_changes or changes_email)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, and_, func, not_, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, and_, case, func, or_, select, update
 
 from agent.guard.count_table import COUNT_GUARDS, ChangeFilter
-from agent.model import ChangeSubject, Kind, RecentChanges, UnconfirmedCreate, Written
+from agent.model import Kind, RecentChanges, UnconfirmedCreate, Written
 from agent.model.codes import GuardCode
 from agent.model.run import ChangeRecord, Outcome, RunStatus, contested_members, written_since
 from agent.model.run import written as written_changes
@@ -202,7 +202,24 @@ def load_recent_changes(connection: Connection, workspace: str, since: datetime)
         changes.c.sent_at >= to_micros(since),
         changes.c.outcome.in_(COUNTED_OUTCOMES),
     )
-    return {guard.code: _load_subjects(connection, and_(counted, _condition(guard.counts))) for guard in COUNT_GUARDS}
+    of_any_guard = or_(*(_condition(guard.counts) for guard in COUNT_GUARDS))
+    # Only the JSON of a create has its person.
+    person = case((changes.c.kind == Kind.CREATE, changes.c.change))
+    columns = changes.c.kind, changes.c.changes_email, changes.c.scim_id, person
+    # One query for all guards: after a first sync each reads a row of every member.
+    rows = connection.execute(select(*columns).where(and_(counted, of_any_guard)))
+    found = [
+        (Kind(kind), moves, scim_id if change is None else change_from_json(change).person)
+        for kind, moves, scim_id, change in rows
+    ]
+    return {
+        guard.code: frozenset(
+            subject
+            for kind, moves, subject in found
+            if subject is not None and guard.counts.accepts(kind, changes_email=moves)
+        )
+        for guard in COUNT_GUARDS
+    }
 
 
 def load_recent_deactivations(
@@ -241,15 +258,6 @@ def _condition(wanted: ChangeFilter) -> ColumnElement[bool]:
     """Return the condition for the changes that `ChangeFilter.matches` accepts."""
     of_kind = changes.c.kind.in_(wanted.kinds)
     return and_(of_kind, changes.c.changes_email) if wanted.only_email_changes else of_kind
-
-
-def _load_subjects(connection: Connection, condition: ColumnElement[bool]) -> frozenset[ChangeSubject]:
-    """Return who the changes count for, as `change_subject` does. Only the JSON of a create has its person."""
-    is_create = changes.c.kind == Kind.CREATE
-    ids = connection.execute(select(changes.c.scim_id).distinct().where(and_(condition, not_(is_create)))).scalars()
-    creates = connection.execute(select(changes.c.change).where(and_(condition, is_create))).scalars()
-    people = (change_from_json(text).person for text in creates)
-    return frozenset(subject for subject in (*ids, *people) if subject is not None)
 
 
 def load_contested_members(connection: Connection, workspace: str, since: datetime) -> dict[str, tuple[datetime, ...]]:
