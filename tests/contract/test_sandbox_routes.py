@@ -133,11 +133,17 @@ def pigment() -> Served:
 
 
 SYSTEMS = {"okta": okta, "onelogin": onelogin, "entra": entra, "pigment": pigment}
-ALL = [(system, template) for system, serve in SYSTEMS.items() for template in serve().templates()]
+
+
+def methods(served: Served) -> dict[str, frozenset[str]]:
+    """Return the methods of each template."""
+    return {template: served.methods_of(template) for template in served.templates()}
+
+
+TEMPLATES = {system: methods(serve()) for system, serve in SYSTEMS.items()}
+ALL = [(system, template) for system, templates in TEMPLATES.items() for template in templates]
 READABLE = [
-    (system, template)
-    for system, template in ALL
-    if "{rest}" not in template and "GET" in SYSTEMS[system]().methods_of(template)
+    (system, template) for system, template in ALL if "{rest}" not in template and "GET" in TEMPLATES[system][template]
 ]
 
 

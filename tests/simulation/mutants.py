@@ -608,8 +608,11 @@ class _Finder(MetaPathFinder):
         self._files.remove(spec.origin)
         return spec
 
+    def is_edited(self, module: ModuleType) -> bool:
+        return getattr(module, "__file__", None) in self._files
+
     def check_loaded(self) -> None:
-        """Raise if an edit is in a file that no history uses."""
+        """Raise if an edit is in a file that no history uses, or that was imported before it could be edited."""
         assert not self._files, f"{self._mutant.name}: not loaded: {sorted(self._files)}"
 
 
@@ -637,10 +640,12 @@ def _found(mutant: Mutant, seeds: Sequence[int], until: str | None = None) -> li
 
 
 def _search(mutant: Mutant, seeds: Sequence[int], until: str | None, result: Connection) -> None:
-    """Break the agent in this process, which has not imported it, and send what the histories of *seeds* find."""
-    loaded = [name for name in sys.modules if name.partition(".")[0] in {"agent", "connectors", "sandbox"}]
-    assert not loaded, f"imported before it could be broken: {loaded}"
+    """Break the agent in this process, and send what the histories of *seeds* find."""
     finder = _Finder(mutant)
+    ours = [name for name in sys.modules if name.partition(".")[0] in {"agent", "connectors", "sandbox"}]
+    if any(finder.is_edited(sys.modules[name]) for name in ours):
+        for name in ours:
+            del sys.modules[name]
     sys.meta_path.insert(0, finder)
     import structlog
 
