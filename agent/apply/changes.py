@@ -27,7 +27,7 @@ from connectors.base import Progress
 __all__ = ["Applier", "ApplyResult", "IsOutdated"]
 
 log = structlog.get_logger()
-ADOPTIONS_AT_ONCE = 5_000
+ADOPTIONS_AT_ONCE = 2_000
 """How many adoptions one transaction writes. Renewals of leases, of other workspaces too, wait for its end."""
 IsOutdated = Callable[[int], bool]
 """Returns whether the plan is too old to go on with, now that so many of its changes were tried."""

@@ -19,7 +19,7 @@ from connectors.base import PersonKey
 
 __all__ = ["SqlLinks"]
 
-LINKS_AT_ONCE = 5_000
+LINKS_AT_ONCE = 2_000
 """How many links one transaction updates. Renewals of leases, of other workspaces too, wait for its end."""
 
 
