@@ -113,14 +113,14 @@ class UserMapper:
             assignment.groups,
             assignment.individual,
             assignment.pending and status is Status.ACTIVE,
-            self._aliases(user, email),
+            self._aliases(user, email) if self.second_email_is_alias else (),
             user.given_name,
             user.family_name,
         )
 
     def _aliases(self, user: User, email: str) -> tuple[str, ...]:
-        """Return the second address where the settings allow it: people can type it in themselves."""
-        second = user.second_email if self.second_email_is_alias else ""
+        """Return the second address: people can type it in themselves, so that the settings must allow it."""
+        second = user.second_email
         return (second,) if second and second.lower() != email.lower() else ()
 
 

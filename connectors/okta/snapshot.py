@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from connectors.base import Group, Person, ReadNote, Snapshot, Source
 from connectors.directory import AppGroup, fullest_rows, group_memberships, require_visible, unidentified_notes
@@ -128,10 +129,16 @@ def _assignment(
 ) -> Assignment | None:
     """Decide by the table above. None: the person does not belong to this source."""
     if row.scope == INDIVIDUAL_SCOPE or groups:
-        return Assignment(groups, individual=row.scope == INDIVIDUAL_SCOPE)
+        return _counted_assignment(groups, row.scope == INDIVIDUAL_SCOPE)
     if row.link_group_id in counted:
         return Assignment((row.link_group_id,))
     return None if row.link_group_id in assigned else Assignment(pending=True)
+
+
+@lru_cache(maxsize=1024)
+def _counted_assignment(groups: tuple[str, ...], is_individual: bool) -> Assignment:
+    # Most people have one of a few.
+    return Assignment(groups, is_individual)
 
 
 def _people_only_in_groups(
