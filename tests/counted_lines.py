@@ -41,6 +41,7 @@ NEVER = 1 << 30
 # Newer releases of Python count by events instead.
 HAS_PROBES = sys.version_info < (3, 12)
 PROBE, SIGNAL = "tests.counted_lines: a probe", "tests.counted_lines: its function"
+CONTENTS = "tests.counted_lines: lines and branches"
 EXCLUDED = [r"assert_never\(", r"^\s*\.\.\.$"]
 
 
@@ -70,7 +71,19 @@ class _Loader(SourceFileLoader):
 
         code = compile(preinstrument(ast.parse(data)), path, "exec", dont_inherit=True, optimize=_optimization)
         assert isinstance(code, CodeType)
-        return _without_probes(_counter().instrument(code)) if HAS_PROBES else code
+        if not HAS_PROBES:
+            return code
+        counter = _counter()
+        marked = _without_probes(counter.instrument(code))
+        lines, branches = counter.code_lines[code.co_filename], counter.code_branches[code.co_filename]
+        return marked.replace(co_consts=(*marked.co_consts, (CONTENTS, tuple(lines), tuple(branches))))
+
+    def add_contents(self) -> None:
+        """Have the counter know which lines and branches the module has, from the cache where it is there."""
+        match super().get_code(self.name):
+            case CodeType(co_filename=file, co_consts=(*_, (str(name), lines, branches))) if name == CONTENTS:
+                _counter().code_lines[file].update(lines)
+                _counter().code_branches[file].update(branches)
 
     def get_code(self, fullname: str) -> CodeType | None:
         # Alembic loads each migration again for each state.
@@ -83,7 +96,7 @@ class _Loader(SourceFileLoader):
 def _own(path: str) -> str:
     from slipcover import __version__
 
-    return path.removesuffix(".pyc") + f"-slipcover-{__version__}-probes.pyc" if path.endswith(".pyc") else path
+    return path.removesuffix(".pyc") + f"-slipcover-{__version__}-contents.pyc" if path.endswith(".pyc") else path
 
 
 def _without_probes(code: CodeType) -> CodeType:
@@ -174,6 +187,8 @@ def _report(folder: Path) -> int:
     from slipcover import print_coverage
 
     counter = _counter()
+    for path in (each for package in PACKAGES for each in (REPOSITORY / package).rglob("*.py")):
+        _Loader(path.stem, str(path)).add_contents()
     for path in folder.glob("*.json"):
         for file, lines in json.loads(path.read_text("utf-8")).items():
             counter.all_seen[file].update(tuple(each) if isinstance(each, list) else each for each in lines)
