@@ -50,6 +50,8 @@ CREATE_CONFIRMATION_PERIOD = timedelta(days=7)
 MIN_ABSENCES = 3
 # For this long, a create that the workspace accepted is not repeated, however many listings lack it.
 ACCEPTED_CREATE_PERIOD = timedelta(hours=1)
+ROWS_AT_ONCE = 5_000
+"""How many rows are made at once: as rows, changes take several times their room."""
 ANSWERED_COLUMNS = ("change", "scim_id", "outcome", "detail", "sent_at", "answered_at", "accepted")
 """What an outcome changes in the row of its intent."""
 
@@ -102,8 +104,10 @@ def _answering(*, is_sqlite: bool) -> Insert:
 
 def record_answers(connection: Connection, workspace: str, records: Sequence[ChangeRecord]) -> None:
     """Write the outcomes of changes over their intents, if any. An outcome may know more of the state before."""
-    if records:
-        connection.execute(_answering(is_sqlite=connection.dialect.name == "sqlite"), change_rows(workspace, records))
+    answering = _answering(is_sqlite=connection.dialect.name == "sqlite")
+    # A run that lost its lease has one for each change that it did not try.
+    for start in range(0, len(records), ROWS_AT_ONCE):
+        connection.execute(answering, change_rows(workspace, records[start : start + ROWS_AT_ONCE]))
 
 
 def _change_row(workspace: str, record: ChangeRecord) -> dict[str, Any]:
