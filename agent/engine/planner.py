@@ -151,7 +151,7 @@ class Planner:
     async def _load_memory(self, name: str, listing: Listing) -> Memory:
         memory = await self.state.load_memory(name, listing.members)
         probes = await self.state.load_verifications(name, VerificationKind.PROBE)
-        linked = frozenset(link.scim_id for link in memory.links)
+        linked = (link.scim_id for link in memory.links)
         return replace(memory, canary_ids=canary_ids(probes, listing.members, linked))
 
     async def _list_members(self, workspace: ReadOnlyWorkspace) -> Listing:

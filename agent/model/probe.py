@@ -258,7 +258,7 @@ def load_facts(verification: Verification) -> dict[str, Fact]:
     return facts
 
 
-def canary_ids(probes: Iterable[Verification], members: Iterable[Member], linked_ids: frozenset[str]) -> frozenset[str]:
+def canary_ids(probes: Iterable[Verification], members: Iterable[Member], linked_ids: Iterable[str]) -> frozenset[str]:
     """Return the ids of the members that probes created, *linked_ids* excepted: those belong to people by now."""
     records = [record for each in probes if (record := load_record(each)) is not None]
     if not records:
@@ -268,7 +268,7 @@ def canary_ids(probes: Iterable[Verification], members: Iterable[Member], linked
     owned = {scim_id for scim_id, member in shown.items() if any(record.owns(member) for record in records)}
     # A recorded member that is listed under another address is not a probe's any more.
     gone = recorded - shown.keys()
-    return frozenset(owned | gone) - linked_ids
+    return frozenset(owned | gone).difference(linked_ids)
 
 
 @dataclass(frozen=True, slots=True)
