@@ -76,9 +76,9 @@ def migrate(engine: Engine, shown: str, *, only_new: bool = False) -> bool:
         )
     with MIGRATION_MUTEX, engine.begin() as connection:
         if connection.dialect.name == "postgresql":
-            from agent.store.postgres import MIGRATION_SILENCE_SECONDS, set_silence_limit
+            from agent.store.postgres import allow_migration
 
-            set_silence_limit(connection, MIGRATION_SILENCE_SECONDS)
+            allow_migration(connection)
             connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": MIGRATION_LOCK_ID})
         _upgrade_to_head(connection)
         connection.execute(delete(schema_support))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection as SqlConnection
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
 
-__all__ = ["MIGRATION_SILENCE_SECONDS", "BoundedConnection", "open_engine", "set_silence_limit"]
+__all__ = ["BoundedConnection", "allow_migration", "open_engine", "set_silence_limit"]
 
 LOCK_TIMEOUT_SECONDS = 10
 IDLE_TIMEOUT_SECONDS = 5
@@ -23,6 +23,7 @@ after 15 s without renewal: its holder must be able to renew it after such a wai
 """
 MIGRATION_SILENCE_SECONDS = 600.0
 """How long a server may send nothing during a migration."""
+MIGRATION_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '60s'"
 POLL_SECONDS = 0.1
 ENDING = "the program ends, and the server has not answered yet"
 # A silent server, or another process stopped during a transaction, must not block a run forever.
@@ -55,6 +56,15 @@ class SynchronizedPipeline(psycopg.Pipeline):
 
     def _communicate_gen(self) -> Generator[Any, Any, None]:
         self._enqueue_sync()
+        commands = tuple(self.command_queue)
+
+        def send_all() -> None:
+            for command in commands:
+                command()
+
+        # As one, so that a statement and its point leave together: psycopg writes between two commands.
+        self.command_queue.clear()
+        self.command_queue.append(send_all)
         yield from super()._communicate_gen()
 
     def _exit_gen(self) -> Generator[Any, Any, None]:
@@ -167,6 +177,15 @@ def set_silence_limit(connection: SqlConnection, silent_seconds: float) -> None:
     driver = connection.connection.driver_connection
     if isinstance(driver, BoundedConnection):
         driver.silent_seconds = silent_seconds
+
+
+def allow_migration(connection: SqlConnection) -> None:
+    """Allow the server, and this program, to take long until the transaction of *connection* ends.
+
+    The program imports Alembic inside it, which takes seconds on a slow disk.
+    """
+    set_silence_limit(connection, MIGRATION_SILENCE_SECONDS)
+    connection.exec_driver_sql(MIGRATION_IDLE)
 
 
 def _configure_transaction(connection: SqlConnection) -> None:

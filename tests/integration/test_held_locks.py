@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,7 @@ from threading import Event, Thread
 import pytest
 import yaml
 from sqlalchemy import Connection, create_engine, insert, text
+from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 
 from agent.errors import StateError
@@ -20,6 +22,7 @@ from agent.model.job import PlannedSchedule
 from agent.model.run import RunStatus
 from agent.store import leases
 from agent.store.database import Database
+from agent.store.postgres import open_engine
 from agent.store.state import SqlState
 from agent.store.tables import notices
 from sandbox.pigment.rate_limit import RateLimit
@@ -34,6 +37,7 @@ LOCKS = {
     "lease": "SELECT * FROM leases WHERE workspace = 'pigment-latam' FOR UPDATE",
     "job": "SELECT * FROM jobs FOR UPDATE",
 }
+SYNC = b"S\x00\x00\x00\x04"
 WAITING = "FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 Body = Callable[[Connection, Event], object]
 
@@ -128,6 +132,50 @@ async def test_server_ends_a_transaction_whose_program_is_suspended(
             await wait_until_waiting(operator)
         assert (await state.take_lease("latam", "another")).fence == 2
     program.close()
+
+
+@contextmanager
+def recorded_writes(url: str) -> Iterator[tuple[str, list[bytes]]]:
+    """Yield the URL of a way to the database, and what clients send over it, each piece as it came."""
+    to = make_url(url)
+    pieces: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener, ExitStack() as stack:
+
+        def forward(source: socket.socket, target: socket.socket, record: Callable[[bytes], None]) -> None:
+            while piece := source.recv(65536):
+                record(piece)
+                target.sendall(piece)
+            target.shutdown(socket.SHUT_WR)
+
+        def accept() -> None:
+            client, _ = listener.accept()
+            server = socket.create_connection((to.host, to.port))
+            for each in (client, server):
+                stack.enter_context(each)
+            back = Thread(target=forward, args=[server, client, lambda _piece: None])
+            back.start()
+            forward(client, server, pieces.append)
+            back.join()
+
+        accepting = Thread(target=accept)
+        accepting.start()
+        through = to.set(port=listener.getsockname()[1], query={"sslmode": "disable", "gssencmode": "disable"})
+        yield through.render_as_string(hide_password=False), pieces
+        accepting.join()
+
+
+def test_each_row_leaves_together_with_the_point_from_which_the_server_counts(url: str) -> None:
+    with recorded_writes(url) as (through, pieces):
+        engine = open_engine(make_url(through), Event(), 60)
+        with engine.begin() as connection:
+            connection.execute(text("SELECT 1"))
+            pieces.clear()
+            write_rows(connection, Event())
+            sent = list(pieces)
+        engine.dispose()
+
+    assert b"".join(sent).count(b"INSERT") == 3
+    assert [each[-5:] for each in sent] == [SYNC] * len(sent)
 
 
 async def test_schedule_that_another_process_holds_keeps_no_other_waiting(url: str, state: SqlState) -> None:
