@@ -923,7 +923,8 @@ class MemoryState:
     async def give_back_job(self, lease: Lease) -> None:
         self._check(lease)
         job = self.jobs[lease.workspace]
-        self.jobs[job.id] = replace(job, claims=job.claims - 1, replica="", progress=JobProgress())
+        if job.replica:
+            self.jobs[job.id] = replace(job, claims=job.claims - 1, replica="", progress=JobProgress())
 
     async def end_job(self, lease: Lease, error: str = "") -> None:
         self._check(lease)

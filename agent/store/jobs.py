@@ -109,7 +109,8 @@ def report_progress(connection: Connection, job_id: str, progress: JobProgress) 
 
 def give_back_job(connection: Connection, job_id: str) -> None:
     left = {"claims": jobs.c.claims - 1, "replica": "", "progress": ""}
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(**left))
+    # Once, however often it is repeated after an answer that was lost.
+    connection.execute(update(jobs).where(jobs.c.id == job_id, jobs.c.replica != "").values(**left))
 
 
 def end_job(database: Database, connection: Connection, job_id: str, error: str) -> None:

@@ -49,9 +49,7 @@ class SqlJobs(Transactions):
         await self._write_on_renewer(body)
 
     async def give_back_job(self, lease: Lease) -> None:
-        await self._write_under_lease(
-            lease, lambda connection: jobs.give_back_job(connection, lease.workspace), is_repeatable=False
-        )
+        await self._write_under_lease(lease, lambda connection: jobs.give_back_job(connection, lease.workspace))
 
     async def end_job(self, lease: Lease, error: str = "") -> None:
         await self._write_under_lease(
