@@ -28,6 +28,7 @@ WAITING = {
             "test_connections",
             "test_change_feed",
             "test_replicas",
+            "test_held_locks",
             "test_silent_state",
             "test_two_daemons",
             "test_serve",

@@ -8,22 +8,24 @@ import signal
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import httpx
 import pytest
+import yaml
 from sqlalchemy import func, literal_column, select, text
 
 from agent.store.migrate import HEAD
-from agent.store.tables import jobs, request_permits, runs
+from agent.store.tables import feed_cursors, jobs, named_people, request_permits, runs, whole_runs
 from tests.copied_source import copy_source
-from tests.e2e.agent_process import LONGEST_SECONDS, REPOSITORY
+from tests.e2e.agent_process import LONGEST_SECONDS, REPOSITORY, Agent
 from tests.e2e.company import leavers
-from tests.e2e.daemon_process import OPERATOR
+from tests.e2e.daemon_process import OPERATOR, Serving, serving
 from tests.e2e.ended_process import Ended
 from tests.e2e.oidc_provider import oidc_provider
 from tests.e2e.replica_pair import LATAM, VOID_AFTER, Pair, made_pair, wait_until
-from tests.e2e.tcp_proxy import proxied
+from tests.e2e.tcp_proxy import Trap, proxied
 from tests.pgbouncer import pooled
 from tests.postgres import free_port
 
@@ -290,6 +292,53 @@ def test_replicas_whose_clocks_are_two_hours_apart_keep_ticks_leases_and_session
     assert since - renewed_at >= VOID_AFTER
     expect_one_tick(pair, people, is_interrupted=True)
     pair.expect_all_at_work()
+
+
+def with_feed(agent: Agent) -> Agent:
+    """Return an agent that also polls the change feed of Okta."""
+    document = yaml.safe_load(agent.config.read_text("utf-8"))
+    document["connectors"]["okta-main"]["feed"] = {"every": "10s", "whole_run_every": "10s"}
+    config = agent.config.with_name("with-feed.yaml")
+    config.write_text(yaml.safe_dump(document), "utf-8")
+    return Agent(config)
+
+
+def test_run_that_a_feed_asks_for_is_started_once_although_the_replica_that_polled_is_killed(pair: Pair) -> None:
+    wanted = select(whole_runs.c.workspace).where(whole_runs.c.why != "")
+    with serving(with_feed(pair.agents[0])) as one, serving(with_feed(pair.agents[1])) as other:
+        polled = select(feed_cursors.c.polled_at)
+        wait_until(lambda: pair.rows(polled))
+        first = pair.rows(polled)
+        # The second poll reads what happened in the minutes before the first.
+        wait_until(lambda: pair.rows(polled) != first)
+        open_runs = select(runs.c.id).where(runs.c.finished_at.is_(None))
+        wait_until(lambda: not any(map(pair.rows, (select(named_people.c.person), wanted, open_runs))))
+        pair.known = {run for (run,) in pair.rows(select(runs.c.id))}
+        pair.sandbox.workspace(LATAM).write_log.clear()
+        killed: list[Serving] = []
+
+        def kill(replica: Serving) -> None:
+            for proxy in pair.proxies:
+                proxy.trap = None
+            replica.process.send_signal(signal.SIGKILL)
+            killed.append(replica)
+
+        traps = [Trap(b"INSERT INTO whole_runs", partial(kill, each), is_committed=True) for each in (one, other)]
+        for proxy, trap in zip(pair.proxies, traps, strict=True):
+            proxy.trap = trap
+        people = pair.hire(1)
+        wait_until(lambda: killed)
+        for trap in traps:
+            trap.release()
+        left = other if killed == [one] else one
+        left.until("run.started", lambda line: line["workspace"] == LATAM)
+        wait_until(lambda: not pair.rows(wanted))
+
+    assert pair.created() == dict.fromkeys(people, 1)
+    found = pair.rows(select(runs.c.id, runs.c.workspace, runs.c.reason).order_by(runs.c.started_at))
+    assert [(name, reason) for run, name, reason in found if run not in pair.known] == [
+        (LATAM, "Started early: the feed reports a newcomer.")
+    ]
 
 
 def release_before(folder: Path) -> Path:
