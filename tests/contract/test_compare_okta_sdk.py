@@ -21,6 +21,7 @@ from connectors.okta import OktaSettings
 from sandbox.host import host_apps
 from sandbox.okta import okta_app
 from tests.contract.pretend_directories import EC_KEY, RSA_KEY, PretendOkta, private
+from tests.e2e.forked_command import forked_reader
 
 BOUNDS = Bounds(timeout_seconds=60, retries=1, max_wait_seconds=60, ca_bundle=None, environ={})
 
@@ -51,8 +52,18 @@ CREDENTIALS: dict[str, dict[str, object]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def reader() -> Iterator[Path]:
+    with forked_reader() as python:
+        yield python
+
+
 @pytest.mark.parametrize("name", CREDENTIALS)
-async def test_each_credential_reads_everyone(okta: PretendOkta, url: str, name: str) -> None:
+async def test_each_credential_reads_everyone(
+    okta: PretendOkta, url: str, name: str, reader: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # To start the SDK's process takes 2 s.
+    monkeypatch.setattr(sys, "executable", str(reader))
     credential = CREDENTIALS[name]
     okta.org.token_issuer.clients["0oaservice"].requires_dpop = bool(credential.get("dpop"))
 

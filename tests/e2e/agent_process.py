@@ -66,5 +66,6 @@ class Agent:
         """Start a command and return at once; *variables* are added to its environment."""
         environment = self.environment | dict(variables or {})
         if self.forked:
-            return fork(["--config", str(self.config), *arguments], environment, REPOSITORY, stdout, stderr)
+            streams = subprocess.DEVNULL, stdout, stderr
+            return fork(["--config", str(self.config), *arguments], environment, REPOSITORY, streams)
         return subprocess.Popen(self.command(*arguments), stdout=stdout, stderr=stderr, cwd=REPOSITORY, env=environment)

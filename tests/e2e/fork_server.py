@@ -5,6 +5,8 @@ costs some hundredths. Apart from its start each is an ordinary process: its own
 signals and exit code.
 
 All test processes of one run share the server. The first that needs it starts it, and it ends with the last.
+
+A second server has imported Okta's SDK, which costs 2 CPU seconds, and forks the processes that `compare` reads with.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import importlib
 import json
 import os
 import pkgutil
+import runpy
 import select
 import selectors
 import signal
@@ -34,7 +37,7 @@ from threading import Lock
 
 from tests import counted_lines
 
-__all__ = ["ForkedProcess", "fork"]
+__all__ = ["LONGEST_REQUEST", "PYTHON", "REPOSITORY", "ForkedProcess", "fork"]
 
 # What the agent imports where it first needs it, and nearly every command needs.
 LIBRARIES = (
@@ -47,6 +50,8 @@ LIBRARIES = (
     "rich._unicode_data.unicode17-0-0",
     "uvicorn.lifespan.on",
 )
+# A test may set another, whose processes are forked.
+PYTHON = sys.executable
 REPOSITORY = Path(__file__).parent.parent.parent
 LONGEST_REQUEST = 1 << 20
 LONGEST_START_SECONDS = 120.0
@@ -131,13 +136,17 @@ def fork(
     arguments: Sequence[str],
     environment: Mapping[str, str],
     folder: Path,
-    stdout: int = subprocess.PIPE,
-    stderr: int = subprocess.PIPE,
+    streams: tuple[int, int, int] = (subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE),
+    module: str = "agent",
 ) -> ForkedProcess:
-    """Start an agent process; *stdout* and *stderr* are file descriptors, or `subprocess.PIPE`."""
+    """Start a process that runs *module*.
+
+    *streams* are its input, its output and its errors: file descriptors, or `subprocess.PIPE` for the last two.
+    """
+    stdin, *outputs = streams
     mine: list[BufferedReader | None] = []
     theirs = []
-    for stream in (stdout, stderr):
+    for stream in outputs:
         if stream == subprocess.PIPE:
             end, other = os.pipe()
             mine.append(BufferedReader(FileIO(end)))
@@ -147,24 +156,25 @@ def fork(
         theirs.append(other)
     results, other = os.pipe()
     theirs.append(other)
+    theirs.append(os.open(os.devnull, os.O_RDONLY) if stdin == subprocess.DEVNULL else os.dup(stdin))
     request = json.dumps({"arguments": list(arguments), "environment": dict(environment), "folder": str(folder)})
-    socket.send_fds(_server(), [request.encode()], theirs)
+    socket.send_fds(_server(module), [request.encode()], theirs)
     for other in theirs:
         os.close(other)
     return ForkedProcess(results, *mine)
 
 
 @cache
-def _server() -> socket.socket:
+def _server(module: str) -> socket.socket:
     """Return this process's connection to the server, which is started unless another test process has done it."""
     # Linux removes such an address with its last socket. The workers of one run have the same parent.
     run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    address = f"\0pigment-sync-forks-{run}-{os.getppid()}" if run else f"\0pigment-sync-forks-{os.getpid()}"
+    address = f"\0{module}-forks-" + (f"{run}-{os.getppid()}" if run else str(os.getpid()))
     ends_at = time.monotonic() + LONGEST_START_SECONDS
     is_started = False
     while not is_started and time.monotonic() < ends_at:
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-            is_started = _start(listener, address)
+            is_started = _start(listener, address, module)
         with suppress(ConnectionError):
             return _connect(address)
         # Another process has bound the address and does not listen yet, or its server is ending.
@@ -172,7 +182,7 @@ def _server() -> socket.socket:
     raise RuntimeError("the server that forks agent processes could not be started")
 
 
-def _start(listener: socket.socket, address: str) -> bool:
+def _start(listener: socket.socket, address: str, module: str) -> bool:
     """Start a server at *address*; False: there is one."""
     try:
         listener.bind(address)
@@ -182,7 +192,7 @@ def _start(listener: socket.socket, address: str) -> bool:
         raise
     listener.listen()
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.e2e.fork_server", str(listener.fileno())],
+        [PYTHON, "-m", "tests.e2e.fork_server", str(listener.fileno()), module],
         pass_fds=[listener.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -246,7 +256,7 @@ class _Requests:
 
     def receive(self, number: int) -> tuple[bytes, list[int]]:
         """Return a request, and its streams; no bytes: the test process has ended."""
-        message, streams, _, _ = socket.recv_fds(self.connections[number], LONGEST_REQUEST, 3)
+        message, streams, _, _ = socket.recv_fds(self.connections[number], LONGEST_REQUEST, 4)
         if not message:
             self.connections.pop(number).close()
         return message, streams
@@ -294,9 +304,9 @@ def _fork(results: dict[int, int], streams: Sequence[int]) -> int:
     """Return the id of a new process, and 0 in that process."""
     process = os.fork()
     if process:
-        out, err, result = streams
-        os.close(out)
-        os.close(err)
+        out, err, result, source = streams
+        for each in (out, err, source):
+            os.close(each)
         results[process] = result
         # The test process may have been killed: the others go on.
         with suppress(BrokenPipeError):
@@ -320,10 +330,11 @@ def _report_ended(results: dict[int, int]) -> None:
 
 def _become(request: Mapping[str, object], streams: Sequence[int]) -> None:
     """Take on the arguments, environment, folder and streams that the process would have been started with."""
-    out, err, result = streams
+    out, err, result, source = streams
+    os.dup2(source, 0)
     os.dup2(out, 1)
     os.dup2(err, 2)
-    for stream in (out, err, result):
+    for stream in (out, err, result, source):
         os.close(stream)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -356,19 +367,36 @@ class _Ending:
         os._exit(self.code)
 
 
-if __name__ == "__main__":
-    ending = _Ending()
-    # First, so that it is called last.
-    atexit.register(ending)
+def _run_agent(requests: _Requests) -> None:
     counted_lines.probe_imports()
     _import_the_agent()
     # Forgotten here, once, and not in each process: that copies many pages.
     counted_lines.write_lines()
-    _serve(_Requests(socket.socket(fileno=int(sys.argv[1]))))
+    _serve(requests)
     from agent.__main__ import main
 
+    main()
+
+
+def _run_reader(requests: _Requests, module: str) -> None:
+    """Run another reader of `compare`; the lines of its process are not counted."""
+    for library in ("okta.client", "okta.http_client", "agent.compare.answers", "connectors.okta.auth"):
+        importlib.import_module(library)
+    gc.collect()
+    gc.freeze()
+    _serve(requests)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    ending = _Ending()
+    # First, so that it is called last.
+    atexit.register(ending)
+    requests = _Requests(socket.socket(fileno=int(sys.argv[1])))
+    served = sys.argv[2]
     try:
-        main()
+        _run_agent(requests) if served == "agent" else _run_reader(requests, served)
     except SystemExit as ended:
         if isinstance(ended.code, int):
             ending.code = ended.code

@@ -1,20 +1,21 @@
-"""A `pigment-sync` for shells whose processes are forked, as those of `tests.e2e.fork_server` are."""
+"""Commands for shells, and a Python, whose processes are forked as those of `tests.e2e.fork_server` are."""
 
 from __future__ import annotations
 
 import json
 import os
 import socket
-import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
 
-from tests.e2e.fork_server import LONGEST_REQUEST, fork
+from tests.e2e.fork_server import LONGEST_REQUEST, PYTHON, fork
 
-__all__ = ["forked_command"]
+__all__ = ["forked_command", "forked_reader"]
+
+READER = "agent.compare.okta_sdk_process"
 
 # Without the packages of this environment it starts in some hundredths of a second.
 CLIENT = """
@@ -22,7 +23,7 @@ import json, os, socket, sys
 with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
     server.connect(sys.argv[1])
     request = json.dumps([sys.argv[2:], dict(os.environ), os.getcwd()])
-    socket.send_fds(server, [request.encode()], [1, 2])
+    socket.send_fds(server, [request.encode()], [0, 1, 2])
     answer = server.recv(16)
 sys.exit(int(answer) if answer else "the tests have ended")
 """
@@ -30,18 +31,34 @@ sys.exit(int(answer) if answer else "the tests have ended")
 
 @contextmanager
 def forked_command() -> Iterator[Path]:
-    """Yield a folder for `PATH`. Its command has no standard input, and can't be sent a signal."""
+    """Yield a folder for `PATH`. Its command can't be sent a signal."""
+    with _command("pigment-sync", "agent") as folder:
+        yield folder
+
+
+@contextmanager
+def forked_reader() -> Iterator[Path]:
+    """Yield a Python that can only run the process that reads with Okta's SDK.
+
+    It has imported the SDK before it knows which authorities to trust: over TLS, start Python itself.
+    """
+    with _command("python", READER) as folder:
+        yield folder / "python"
+
+
+@contextmanager
+def _command(called: str, module: str) -> Iterator[Path]:
     # Not a folder of pytest's: the path of a socket has at most 107 bytes.
     with tempfile.TemporaryDirectory(prefix="command-") as name:
         folder = Path(name)
-        client, address, command = folder / "client.py", folder / "socket", folder / "pigment-sync"
+        client, address, command = folder / "client.py", folder / "socket", folder / called
         client.write_text(CLIENT, "utf-8")
-        command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "{client}" "{address}" "$@"\n', "utf-8")
+        command.write_text(f'#!/bin/sh\nexec "{PYTHON}" -I -S "{client}" "{address}" "$@"\n', "utf-8")
         command.chmod(0o755)
         with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
             listener.bind(str(address))
             listener.listen()
-            server = Thread(target=_serve, args=[listener])
+            server = Thread(target=_serve, args=[listener, module])
             server.start()
             try:
                 yield folder
@@ -50,25 +67,28 @@ def forked_command() -> Iterator[Path]:
                 server.join()
 
 
-def _serve(listener: socket.socket) -> None:
+def _serve(listener: socket.socket, module: str) -> None:
     while True:
         try:
             client, _ = listener.accept()
         except OSError:
             return
         # Both ends of a pipe may be our command.
-        Thread(target=_answer, args=[client], daemon=True).start()
+        Thread(target=_answer, args=[client, module], daemon=True).start()
 
 
-def _answer(client: socket.socket) -> None:
+def _answer(client: socket.socket, module: str) -> None:
     with client:
-        message, streams, _, _ = socket.recv_fds(client, LONGEST_REQUEST, 2)
+        message, streams, _, _ = socket.recv_fds(client, LONGEST_REQUEST, 3)
         arguments, environment, folder = json.loads(message)
+        stdin, stdout, stderr = streams
         try:
-            process = fork(arguments, environment, Path(folder), *streams)
+            process = fork(arguments, environment, Path(folder), (stdin, stdout, stderr), module)
         finally:
             for stream in streams:
                 os.close(stream)
         code = process.wait()
-        # As a shell reports a signal.
-        client.send(str(code if code >= 0 else 128 - code).encode())
+        # `compare` kills a reader that has answered, without waiting for its end.
+        with suppress(BrokenPipeError):
+            # As a shell reports a signal.
+            client.send(str(code if code >= 0 else 128 - code).encode())

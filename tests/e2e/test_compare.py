@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,6 +21,7 @@ from sandbox.faults.parse import parse_rules
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent, Ran
 from tests.e2e.command_line import run_command
+from tests.e2e.forked_command import forked_reader
 
 pytestmark = pytest.mark.traced
 
@@ -42,6 +44,18 @@ def config(sandbox: Sandbox, tmp_path: Path) -> Iterator[Path]:
 
 def compare(config: Path, other: str, *arguments: str, workspace: str = LATAM) -> Ran:
     return run_command(config, "compare", "-w", workspace, "--with", other, *arguments)
+
+
+@pytest.fixture(scope="module")
+def _reader() -> Iterator[Path]:
+    with forked_reader() as python:
+        yield python
+
+
+@pytest.fixture
+def _forked(_reader: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the SDK's process forked: to start one takes 2 s."""
+    monkeypatch.setattr(sys, "executable", str(_reader))
 
 
 def document(ran: Ran) -> Any:
@@ -100,6 +114,7 @@ def test_sdk_reads_the_same_whatever_the_machine_has_for_it(
     assert "RSA keys only" in ran.err
 
 
+@pytest.mark.usefixtures("_forked")
 def test_difference_in_what_the_sdk_reads_is_found_and_nothing_else(sandbox: Sandbox, config: Path) -> None:
     put(sandbox, do="nulls", rows="first", **SDK_PAGE)
 
@@ -113,6 +128,7 @@ def test_difference_in_what_the_sdk_reads_is_found_and_nothing_else(sandbox: San
     assert all(each["theirs"] in ("", "no") for each in found["different"])
 
 
+@pytest.mark.usefixtures("_forked")
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
@@ -135,6 +151,7 @@ def test_page_that_the_sdk_can_not_read_makes_the_comparison_incomplete(
     assert message in kept_document["error"]
 
 
+@pytest.mark.usefixtures("_forked")
 def test_record_that_the_sdk_refuses_is_named_by_page_and_field(config: Path, sandbox: Sandbox) -> None:
     person = next(each for each in sandbox.company.okta.people.values() if each.email == "ana.lima@acme.com")
     status, person.status = person.status, "ACTIVATING"
