@@ -54,7 +54,7 @@ class ReplanningApplier:
         first = decision
         if first.plan is None:
             raise AssertionError("only a plan is applied")
-        begun, waiting = await asyncio.to_thread(plan_contents, first.plan), people_in_grace(first.plan)
+        begun: frozenset[ChangeContent] | None = None
         applied = await self._apply_once(decision, self.is_outdated, is_same_listing=True)
         while applied.remaining:
             if applied.has_idle_round:
@@ -69,7 +69,12 @@ class ReplanningApplier:
                     applied, f"The plan was too old, and planning again failed. {why}"
                 ), decision
             plan = release_identical(fresh.plan, fresh.unguarded, approved, release)
-            plan = restrict_to_continuation(plan, begun, waiting, is_exact=self.request.trigger in EXACT_TRIGGERS)
+            if begun is None:
+                # Only now: most plans are never too old, and of many changes their contents take room.
+                begun = await asyncio.to_thread(plan_contents, first.plan)
+            plan = restrict_to_continuation(
+                plan, begun, people_in_grace(first.plan), is_exact=self.request.trigger in EXACT_TRIGGERS
+            )
             decision = replace(fresh, plan_to_apply=plan)
             await self._record_held(applied.remaining, decision)
             applied = await self._apply_once(decision, lambda tried: tried > 0 and self.is_outdated(tried))

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from types import CodeType, FrameType
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -19,7 +15,6 @@ from agent.engine.planner import Planner, ReadOnlyWorkspace
 from agent.engine.request import FleetLimit, RunRequest, WorkspaceContext
 from agent.engine.sync import Sync
 from agent.guard.hold import apply_guards
-from agent.guard.replan import plan_contents
 from agent.guard.target import compare_targets
 from agent.model import Mode, Policy
 from agent.model.run import RunStatus, Trigger
@@ -35,31 +30,11 @@ from connectors.onelogin.snapshot import build_snapshot as build_onelogin_snapsh
 from tests.contract import entra_tenant, okta_org, onelogin_account
 from tests.factories import some_limits
 from tests.memory_state import MemoryState
+from tests.recorded_threads import record_threads
 from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
-HEAVY = (compute_plan, compare_targets, apply_guards, plan_digest, plan_parts, plan_contents, last_seen_members)
+HEAVY = (compute_plan, compare_targets, apply_guards, plan_digest, plan_parts, last_seen_members)
 POLICY = Policy("latam", (Source("okta", "app-okta"),), mode=Mode.ENFORCE, limits=some_limits())
-
-
-@contextmanager
-def record_threads(*functions: Callable[..., Any]) -> Iterator[dict[str, set[bool]]]:
-    """Record of each of *functions* whether its calls came from this thread. New threads are watched too."""
-    names = {function.__code__: function.__name__ for function in functions}
-    here = threading.get_ident()
-    found: dict[str, set[bool]] = {}
-
-    def record(frame: FrameType, event: str, _argument: object) -> None:
-        code: CodeType = frame.f_code
-        if event == "call" and code in names:
-            found.setdefault(names[code], set()).add(threading.get_ident() == here)
-
-    threading.setprofile(record)
-    sys.setprofile(record)
-    try:
-        yield found
-    finally:
-        sys.setprofile(None)
-        threading.setprofile(None)
 
 
 async def wait_for_ever(_seconds: float) -> None:

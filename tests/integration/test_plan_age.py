@@ -13,6 +13,7 @@ from agent.engine.planner import Planner, ReadOnlyWorkspace
 from agent.engine.request import FleetLimit, RunRequest, RunResult, WorkspaceContext
 from agent.engine.sync import Sync
 from agent.errors import ExitCode
+from agent.guard.replan import plan_contents
 from agent.model import Kind, Mode, Policy
 from agent.model.run import Outcome, RunStatus, Trigger
 from agent.plan_parser import describe_difference
@@ -21,6 +22,7 @@ from connectors.base import Person, Source, Status, discard_progress
 from connectors.http import Timer
 from tests.factories import some_limits
 from tests.memory_state import MemoryState
+from tests.recorded_threads import record_threads
 from tests.stepped_world import BASE, SteppedConnector, SteppedWorld
 
 SOURCE = Source("okta", "app-okta")
@@ -135,9 +137,11 @@ async def test_young_plan_is_followed_to_its_end_with_one_read() -> None:
     harness = Harness()
     harness.hire("ann", "bea", "cat")
 
-    result = await harness.sync()
+    with record_threads(plan_contents) as threads:
+        result = await harness.sync()
 
     assert (result.exit_code, harness.active(), harness.pigment.listings) == (ExitCode.DONE, {"ann", "bea", "cat"}, 1)
+    assert threads == {}
 
 
 async def test_old_plan_is_made_again_with_what_has_changed_since() -> None:
@@ -158,6 +162,17 @@ async def test_old_plan_is_made_again_with_what_has_changed_since() -> None:
     assert harness.pigment.listings == 2
     assert [record.seq for record in result.records] == sorted({record.seq for record in result.records})
     assert await harness.state.load_changes(result.run_id) == list(result.records)
+
+
+async def test_contents_of_a_plan_are_collected_in_another_thread_once_it_is_too_old() -> None:
+    harness = Harness()
+    harness.hire("ann", "bea", "cat", "dan")
+
+    with record_threads(plan_contents) as threads:
+        result = await harness.sync()
+
+    assert (result.exit_code, harness.pigment.listings) == (ExitCode.DONE, 2)
+    assert threads == {"plan_contents": {False}}
 
 
 async def test_long_plan_is_made_again_as_often_as_it_takes() -> None:
