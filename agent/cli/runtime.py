@@ -9,12 +9,11 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from agent import logs
-from agent.bootstrap import Components, open_components
 from agent.cli.invocation import config_path
 from agent.cli.output import add_config, document_from_results, outcomes_by_workspace, print_document
 from agent.cli.progress import show_progress
@@ -45,9 +44,13 @@ __all__ = [
     "warn_about_state",
 ]
 
-
 T = TypeVar("T")
-CommandBody = Callable[[Components], Awaitable[T]]
+
+# Imported when a command runs: its help and the completion of its options are fast without.
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
+
+    CommandBody = Callable[[Components], Awaitable[T]]
 
 
 def load_settings(context: click.Context) -> Settings:
@@ -83,6 +86,8 @@ def run_with_components(
 
 def run_with_settings(settings: Settings, body: CommandBody[T], *, is_reading: bool, warns: bool) -> T:
     """Run *body* with the components that *settings* describe, as `run_with_components` does."""
+    from agent.bootstrap import open_components
+
     shutdown = GracefulShutdown()
 
     async def work() -> T:

@@ -61,6 +61,17 @@ workspaces:
     assert "sales" in ran.stdout
 
 
+@pytest.mark.parametrize("command", ["plan", "sync", "check", "explain", "undo"])
+def test_help_of_a_command_imports_nothing_that_only_a_run_needs(command: str) -> None:
+    code = (
+        "import sys; from agent.cli.app import run_cli\n"
+        f"code = run_cli([{command!r}, '--help'])\n"
+        "print(code, sorted({'agent.bootstrap', 'sqlalchemy'}.intersection(sys.modules)))"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ran.stdout.splitlines()[-1] == f"{ExitCode.DONE:d} []"
+
+
 def test_imports_of_a_command_are_excluded_from_garbage_collection() -> None:
     code = (
         "import gc; from agent.cli.app import run_cli\n"

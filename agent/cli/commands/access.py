@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
 
-from agent.bootstrap import Components
 from agent.cli.options import bom_option, format_option, os_user, workspace_option
 from agent.cli.output import print_json, print_text, terminal_width, write_file
 from agent.cli.runtime import run_with_components
@@ -26,6 +26,9 @@ from agent.report.access import access_csv, access_html, access_text
 from agent.report.certification import ReviewedFiles, certification_csv, certification_object, certification_text
 from agent.report.document import to_json_bytes
 from agent.report.escape import escape_control
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
 
 __all__ = ["access"]
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from agent.bootstrap import Components
 from agent.cli.invocation import config_path
 from agent.cli.options import format_option, os_user, workspace_option
 from agent.cli.output import add_config, print_text, render_options
@@ -30,6 +29,9 @@ from agent.settings.secret_checks import missing_secrets
 from agent.settings.variables import variable_findings
 from agent.version import installed_version
 from connectors.base import Area, CheckName, Finding
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
 
 __all__ = ["check"]
 

@@ -7,10 +7,10 @@ import os
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from agent.bootstrap import Components
 from agent.cli.options import complete_workspace, format_option, os_user
 from agent.cli.output import print_json, print_text, terminal_width
 from agent.cli.runtime import run_with_components, warn
@@ -42,9 +42,12 @@ from agent.version import installed_version
 from connectors.base import Person, Snapshot, Source
 from connectors.okta import OktaSettings
 
-__all__ = ["compare"]
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
 
-Compare = Callable[[Components, ReadOnlyWorkspace, Identity], Awaitable[Comparison]]
+    Compare = Callable[[Components, ReadOnlyWorkspace, Identity], Awaitable[Comparison]]
+
+__all__ = ["compare"]
 
 
 @click.command()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import click
 
-from agent.bootstrap import Components
 from agent.cli.options import format_option, refuse_invalid_email, workspace_option
 from agent.cli.output import print_json, print_text
 from agent.cli.runtime import run_with_components
@@ -17,6 +17,9 @@ from agent.errors import ExitCode, exit_code_for_read_error, worst_exit_code
 from agent.model import Unplanned
 from agent.model.access import Explanation
 from agent.report.escape import escape_control
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
 
 __all__ = ["explain"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 
-from agent.bootstrap import Components
 from agent.cli.options import format_option, refuse_invalid_email, workspace_option
 from agent.cli.output import print_json, print_table
 from agent.cli.runtime import run_with_components
@@ -18,6 +18,9 @@ from agent.model import Kind
 from agent.model.run import ChangeRecord, Run
 from agent.report.escape import escape_control
 from agent.report.history import RUN_HEADINGS, TIMELINE_HEADINGS, run_cells, run_row, timeline_cells, timeline_row
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
 
 __all__ = ["history"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
-from agent.bootstrap import Components
 from agent.cli.options import by_option, complete_connector, reason_option, required_workspace_option, workspace_option
 from agent.cli.output import format_link_edits, link_count, print_table, print_text
 from agent.cli.runtime import run_with_components
@@ -17,6 +17,9 @@ from agent.engine.request import RunRequest
 from agent.errors import ExitCode
 from agent.model.run import LinkEdit, Trigger
 from agent.report.escape import escape_control
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
 
 __all__ = ["links"]
 

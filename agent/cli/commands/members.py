@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from agent.bootstrap import Components
 from agent.cli.options import format_option, workspace_option
 from agent.cli.output import print_json, print_table, print_text
 from agent.cli.runtime import run_with_components
@@ -18,6 +18,9 @@ from agent.model import Member
 from agent.report.csv import escape_cell
 from agent.report.escape import escape_control
 from connectors.base import ReadError
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
 
 __all__ = ["members"]
 

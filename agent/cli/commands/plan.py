@@ -8,10 +8,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import click
 
-from agent.bootstrap import Components
 from agent.cli.options import report_format_option, user_option, verbose_option, workspace_option
 from agent.cli.output import document_from_results, print_document, print_report, render_options, write_file
 from agent.cli.runtime import load_settings, run_with_components, run_with_settings, warn, warn_about_state
@@ -25,6 +25,9 @@ from agent.report.render import Format
 from agent.report.schema import MembersFileObject
 from agent.settings.root import STATE_FILE_NAME, Settings
 from agent.settings.variables import refuse_invalid_variables
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
 
 __all__ = ["plan"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from agent.bootstrap import Components
 from agent.cli.options import by_option, complete_workspace, format_option
 from agent.cli.output import print_text
 from agent.cli.runtime import run_with_components
@@ -17,6 +17,9 @@ from agent.model import Policy
 from agent.report.document import to_json_bytes
 from agent.report.escape import escape_control
 from agent.report.probe import probe_json, probe_text
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
 
 __all__ = ["probe"]
 

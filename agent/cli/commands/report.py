@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from agent.bootstrap import Components
 from agent.cli.commands.report_delivery import list_reports, send
 from agent.cli.options import bom_option, report_format_option, verbose_option
 from agent.cli.output import format_link_edits, link_count, print_report, print_text, render_options, write_evidence
@@ -28,6 +27,9 @@ from agent.report.render import NO_OUTCOMES, Format, RenderOptions
 from agent.report.run_identity import format_utc, made_with_facts, run_object, with_run
 from agent.report.schema import Document, OutcomeRow, Outcomes
 from agent.version import installed_commit, installed_version
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
 
 __all__ = ["report"]
 

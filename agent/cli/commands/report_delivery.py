@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import click
 
-from agent.bootstrap import Components, create_report_service
 from agent.cli.options import by_option, format_option
 from agent.cli.output import print_json, print_table, print_text
 from agent.cli.runtime import run_with_components
@@ -20,6 +20,9 @@ from agent.report.escape import escape_control
 from agent.report.news import decode_facts
 from agent.settings.report import ReportSettings
 from agent.settings.root import Settings
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
 
 __all__ = ["list_reports", "send"]
 
@@ -42,6 +45,8 @@ def send(context: click.Context, name: str, by: str, output_format: str) -> int:
     """
 
     async def body(components: Components) -> MadeReport:
+        from agent.bootstrap import create_report_service
+
         report = _find_report(components.settings, name)
 
         @asynccontextmanager

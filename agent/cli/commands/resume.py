@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from agent.bootstrap import Components
 from agent.cli.options import by_option, complete_workspace, reason_option
 from agent.cli.runtime import run_with_components
 from agent.engine.planner import select_workspaces
@@ -12,6 +13,9 @@ from agent.engine.records import admin_run
 from agent.engine.request import RunRequest
 from agent.errors import ExitCode
 from agent.model.run import Trigger
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
 
 __all__ = ["resume"]
 

@@ -6,7 +6,6 @@ import asyncio
 
 import click
 
-from agent.bootstrap import open_shared_resources
 from agent.cli.runtime import load_settings
 from agent.errors import ExitCode
 from agent.report.escape import escape_control
@@ -38,6 +37,8 @@ def migrate(context: click.Context) -> int:
     \b
     pigment-sync state migrate
     """
+    from agent.bootstrap import open_shared_resources
+
     settings = load_settings(context)
 
     async def body() -> tuple[str, bool]:

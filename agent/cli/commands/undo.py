@@ -5,10 +5,10 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import click
 
-from agent.bootstrap import Components
 from agent.cli.options import by_option, guard_option, reason_option
 from agent.cli.output import document_from_results, outcomes_by_workspace, print_report, render_options
 from agent.cli.runtime import print_command, print_why_not_written, run_with_components
@@ -23,6 +23,9 @@ from agent.model import Plan
 from agent.model.run import RunStatus, Trigger
 from agent.report.escape import escape_control
 from agent.report.render import Format
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
 
 __all__ = ["undo"]
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from agent.bootstrap import Components
 from agent.cli.options import by_option, complete_workspace, format_option, reason_option
 from agent.cli.output import print_json, print_table
 from agent.cli.runtime import run_with_components
@@ -14,6 +14,9 @@ from agent.engine.request import RunRequest
 from agent.errors import ExitCode
 from agent.model.run import Trigger, WorkspaceRecord
 from agent.report.escape import escape_control
+
+if TYPE_CHECKING:
+    from agent.bootstrap import Components
 
 __all__ = ["workspaces"]
 
