@@ -18,9 +18,10 @@ from sandbox.pigment.rate_limit import RateLimit
 from sandbox.pigment.token import DomainRestriction
 from sandbox.server import Sandbox, run_sandbox
 from tests.contract.scim_servers import TOKEN, Server, django_scim2_server, scim2_server
-from tests.e2e.agent_process import REPOSITORY, Agent, AgentProcess, Ran
+from tests.e2e.agent_process import LONGEST_SECONDS, REPOSITORY, Agent, AgentProcess, Ran
 from tests.e2e.command_line import run_command
 from tests.e2e.ended_process import WORKSPACE, Ended, State, Unheard
+from tests.e2e.fork_server import fork
 from tests.e2e.scim_hosts import serving
 
 CANARY = "canary@acme.com"
@@ -109,16 +110,15 @@ def test_probe_without_a_terminal_needs_yes(agent: Agent, sandbox: Sandbox) -> N
 def test_probe_asks_on_a_terminal(answer: str, code: int, agent: Agent, sandbox: Sandbox) -> None:
     terminal, its_end = os.openpty()
     try:
-        command = agent.command(*PROBE)
         os.write(terminal, f"{answer}\n".encode())
-        ran = subprocess.run(
-            command, stdin=its_end, capture_output=True, env=agent.environment, cwd=REPOSITORY, timeout=120, check=False
-        )
+        streams = its_end, subprocess.PIPE, subprocess.PIPE
+        process = fork(["--config", str(agent.config), *PROBE], agent.environment, REPOSITORY, streams)
+        _, err = process.communicate(timeout=LONGEST_SECONDS)
     finally:
         os.close(terminal)
         os.close(its_end)
 
-    assert (ran.returncode, b"Begin? [y/N]" in ran.stderr) == (code, True), ran.stderr
+    assert (process.wait(), b"Begin? [y/N]" in err) == (code, True), err
     assert bool(sandbox.workspace(WORKSPACE).write_log.writes) is (answer == "y")
 
 
