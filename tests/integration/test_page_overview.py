@@ -6,6 +6,7 @@ import csv
 import io
 import re
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
@@ -122,6 +123,22 @@ async def test_there_are_two_charts(visitor: Visitor) -> None:
         answer = await visitor.client.get(path)
         assert (answer.status_code, answer.headers["content-type"]) == (200, "image/svg+xml")
     assert (await visitor.client.get("/workspaces/latam/chart.svg?chart=other")).status_code == 400
+
+
+async def test_charts_show_the_runs_over_the_whole_workspace(visitor: Visitor, daemon: PageDaemon) -> None:
+    async def count_points() -> int:
+        return (await visitor.client.get("/workspaces/latam/chart.svg")).text.count("<circle")
+
+    counted = RunCounts(active=40, changes=0, held=0)
+    for hour in range(3):
+        started = RUN.started_at - timedelta(hours=hour)
+        await daemon.state.record_run(replace(RUN, id=f"whole-{hour}", started_at=started, tally=counted))
+    assert await count_points() == 3
+
+    for trigger, user in ((Trigger.SYNC, "ann@acme.com"), (Trigger.UNDO, ""), (Trigger.FEED, "")):
+        run = replace(RUN, id=f"{trigger}-{user}", trigger=trigger, user=user, tally=counted)
+        await daemon.state.record_run(run)
+    assert await count_points() == 3
 
 
 async def record_undo_plan(daemon: PageDaemon) -> str:

@@ -153,14 +153,3 @@ def test_chart_places_runs_by_their_time_and_the_newest_at_the_right_edge() -> N
     drawn = render_chart([RUN, *earlier], "members", "light").decode()
 
     assert 'points="48.0,66.0 142.0,66.0 424.0,24.0 "' in drawn
-
-
-def test_run_for_one_person_is_not_in_the_chart() -> None:
-    runs = [replace(RUN, started_at=NOW - timedelta(hours=each)) for each in range(3)]
-    others = [
-        replace(RUN, user="ann@acme.com", tally=RunCounts(active=40, changes=0, held=0)),
-        replace(RUN, trigger=Trigger.UNDO),
-    ]
-
-    drawn = [render_chart(some, "members", "light").count(b"<circle") for some in ([*others, *runs], runs)]
-    assert drawn == [3, 3]
