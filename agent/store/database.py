@@ -119,9 +119,19 @@ def _prepare_file(path: Path) -> None:
     """Create the file readable by its owner only, before it holds the first name."""
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        # Never open an existing one: to close it would end the locks of all other connections of this process to it.
+        os.close(os.open(path.resolve(), os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        _check_access(path)
     except (OSError, ValueError) as error:
         raise StateError(f"The state {path} can't be written ({_error_reason(error)}).", WRITABLE) from error
+
+
+def _check_access(path: Path) -> None:
+    if path.is_dir():
+        raise StateError(f"The state {path} can't be written (Is a directory).", WRITABLE)
+    if not os.access(path, os.R_OK | os.W_OK):
+        raise StateError(f"The state {path} can't be written (Permission denied).", WRITABLE)
 
 
 def _error_reason(error: OSError | ValueError) -> str:

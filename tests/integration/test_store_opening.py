@@ -315,6 +315,22 @@ async def test_sqlite_file_is_its_owners_alone(tmp_path: Path) -> None:
     assert set(modes) == {0}
 
 
+async def test_opening_a_state_twice_keeps_the_locks_of_its_file(tmp_path: Path) -> None:
+    """Without them another process that closes the file last would delete what this one has not copied yet."""
+    url = f"sqlite:///{tmp_path / 'state.db'}"
+    state = await opened(url)
+    await (await opened(url)).close()
+    # It needs the file for itself alone.
+    program = "import sqlite3, sys; sqlite3.connect(sys.argv[1], timeout=0).execute('PRAGMA journal_mode = DELETE')"
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, str(tmp_path / "state.db"), stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await other.communicate()
+    await state.close()
+
+    assert b"database is locked" in errors
+
+
 async def test_sqlite_commits_survive_a_power_cut_and_readers_do_not_wait(tmp_path: Path) -> None:
     state = await opened(f"sqlite:///{tmp_path / 'state.db'}")
     with state._database.begin_write() as connection:
