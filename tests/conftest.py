@@ -18,26 +18,23 @@ from tests import counted_lines, postgres
 # jsonschema has it compile 38 grammars when it is imported, for formats of no vendor's document: 2 s in each process.
 sys.modules["rfc3987_syntax"] = None  # type: ignore[assignment]  # Python's mark of a module that is not there
 
-# Modules of whose time half a minute and more is waiting, for leases that run out and for limits of real seconds.
-WAITING = {
-    name: place
-    for place, name in enumerate(
-        (
-            "test_replicas_in_trouble",
-            "test_lost_lease",
-            "test_connections",
-            "test_change_feed",
-            "test_replicas",
-            "test_held_locks",
-            "test_silent_state",
-            "test_two_daemons",
-            "test_serve",
-            "test_traces",
-            "test_hung",
-            "test_daemon_reports",
-        )
-    )
-}
+WAITING = (
+    ("test_replicas_in_trouble", "test_connections", "test_replicas", "test_two_daemons", "test_traces"),
+    (
+        "test_kill",
+        "test_lost_lease",
+        "test_held_locks",
+        "test_change_feed",
+        "test_silent_state",
+        "test_serve",
+        "test_hung",
+        "test_daemon_reports",
+    ),
+)
+"""Modules of whose time half a minute and more is waiting, for leases that run out and for limits of real seconds.
+
+Each of two worker processes begins with a half of them, while the others keep the processors busy.
+"""
 
 # httpx and requests read them by themselves, but the tests are about the agent's `ca_bundle`.
 for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
@@ -98,7 +95,16 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put first what waits long, so that the end of a run does not wait for one of them."""
-    items.sort(key=lambda item: WAITING.get(item.path.stem, len(WAITING)))
+    halves = [
+        sorted((item for item in items if item.path.stem in half), key=lambda item: half.index(item.path.stem))
+        for half in WAITING
+    ]
+    waiting = {module for half in WAITING for module in half}
+    others = [item for item in items if item.path.stem not in waiting]
+    # Each worker begins with an equal part of the whole.
+    part = len(items) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    beside_first = max(0, part - len(halves[0]))
+    items[:] = [*halves[0], *others[:beside_first], *halves[1], *others[beside_first:]]
 
 
 @pytest.fixture(scope="session")
