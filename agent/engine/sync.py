@@ -385,14 +385,7 @@ def _final_status(plan: Plan, applied: ApplyResult) -> tuple[RunStatus, ExitCode
 def _unopened_result(policy: Policy, error: StateError) -> RunResult:
     """Return the result of a workspace whose lease or run the state could not record, while it does those of others."""
     log.warning("run.not_begun", workspace=policy.workspace, error=error.message)
-    unplanned = Unplanned(
-        workspace=policy.workspace,
-        mode=policy.mode,
-        status="incomplete",
-        code=error.code,
-        message=error.message,
-        remedy=error.hint,
-    )
+    unplanned = _unplanned(policy, error, "incomplete")
     digest = plan_digest(unplanned)
     return RunResult(
         policy.workspace, "", RunStatus.INTERRUPTED, error.exit_code, unplanned, digest, is_unfinished=True
@@ -400,12 +393,16 @@ def _unopened_result(policy: Policy, error: StateError) -> RunResult:
 
 
 def _busy_result(policy: Policy, error: WorkspaceBusy | LeaseLost) -> RunResult:
-    unplanned = Unplanned(
+    unplanned = _unplanned(policy, error, "busy")
+    return RunResult(policy.workspace, "", RunStatus.BUSY, ExitCode.BUSY, unplanned, plan_digest(unplanned))
+
+
+def _unplanned(policy: Policy, error: PigmentSyncError, status: str) -> Unplanned:
+    return Unplanned(
         workspace=policy.workspace,
         mode=policy.mode,
-        status="busy",
+        status=status,
         code=error.code,
         message=error.message,
         remedy=error.hint,
     )
-    return RunResult(policy.workspace, "", RunStatus.BUSY, ExitCode.BUSY, unplanned, plan_digest(unplanned))
