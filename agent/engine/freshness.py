@@ -70,7 +70,7 @@ class ReplanningApplier:
                 ), decision
             plan = release_identical(fresh.plan, fresh.unguarded, approved, release)
             if begun is None:
-                # Only now: most plans are never too old, and of many changes their contents take room.
+                # Only now: most plans never become too old, and the contents of many changes take memory.
                 begun = await asyncio.to_thread(plan_contents, first.plan)
             plan = restrict_to_continuation(
                 plan, begun, people_in_grace(first.plan), is_exact=self.request.trigger in EXACT_TRIGGERS

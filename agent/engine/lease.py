@@ -29,7 +29,7 @@ POLL_SECONDS = 0.5
 TAKE_RETRY_SECONDS = 12.0
 """How long a lease is asked for again while the state fails for a moment."""
 LOST_ANSWER_SECONDS = 16.0
-"""How long a lease may be held for no one: it was taken, and the answer was lost. It is void after 15 s."""
+"""How long to wait for a lease that was taken while the answer was lost: no one renews it, so it is void after 15 s."""
 Sleep = Callable[[float], Awaitable[None]]
 log = structlog.get_logger()
 
@@ -112,7 +112,7 @@ async def _take_lease(
             if not error.is_transient or clock.elapsed() >= retry_until:
                 raise
             log.warning("lease.not_taken", workspace=name, error=error.message)
-            # The lease may be taken all the same, by this attempt, with a number that no one knows.
+            # This attempt may have taken the lease nevertheless, under a fence number that this process does not know.
             until = max(until, clock.elapsed() + LOST_ANSWER_SECONDS)
             await sleep(RETRY_SECONDS)
 

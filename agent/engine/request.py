@@ -139,9 +139,10 @@ class Decision:
         return self.planned if isinstance(self.planned, Unplanned) else None
 
     def for_writing(self) -> Decision:
-        """Return it without what no write needs, because writing may take hours: what was read, but for the members.
+        """Return the decision without what no write needs, because writing may take hours.
 
-        Those whom no change is about have no *resource*. A write that is built on it would fail, and erase nothing.
+        The inputs are dropped, and the *resource* of each member without a change. A write built on such a member
+        fails before it is sent, so it can't erase anything.
         """
         plans = [plan for plan in (self.plan, self.unguarded) if plan is not None]
         changes = [change for plan in plans for change in plan.changes if change.kind is not Kind.ADOPT]
