@@ -58,7 +58,9 @@ def _create_transport(ca_bundle: Path | None, environ: Mapping[str, str]) -> htt
         proxies, context = proxies_from_environment(environ), tls_context(ca_bundle, environ)
     except (ProxyConfigError, TlsConfigError) as error:
         raise ConfigError(str(error), error.hint) from error
-    direct = httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=CONNECTION_LIMITS)
+    direct = _TransportPerOrigin(
+        lambda: httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=CONNECTION_LIMITS)
+    )
     if not proxies.by_scheme:
         return direct
     by_proxy = {
@@ -66,3 +68,22 @@ def _create_transport(ca_bundle: Path | None, environ: Mapping[str, str]) -> htt
         for scheme, url in proxies.by_scheme.items()
     }
     return AsyncProxyTransport(proxies, direct, **by_proxy)
+
+
+class _TransportPerOrigin(httpx.AsyncBaseTransport):
+    """Has a pool of connections for each origin: for each request httpcore compares all connections of a pool."""
+
+    def __init__(self, create: Callable[[], httpx.AsyncBaseTransport]) -> None:
+        self._create = create
+        self._transports: dict[tuple[str, str, int | None], httpx.AsyncBaseTransport] = {}
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        origin = request.url.scheme, request.url.host, request.url.port
+        transport = self._transports.get(origin)
+        if transport is None:
+            transport = self._transports[origin] = self._create()
+        return await transport.handle_async_request(request)
+
+    async def aclose(self) -> None:
+        for transport in self._transports.values():
+            await transport.aclose()

@@ -31,8 +31,7 @@ class Member:
 
     *email* is its `userName`, empty when the row has none. *active* is None when the row has no readable value:
     then nothing is concluded. *formatted* is `name.formatted`, None where the listing does not show it.
-    *resource* is the JSON object as it was read, without what only the server sets: a full PUT is built on it. *etag*
-    is `meta.version` or empty.
+    *resource* is the JSON object as it was read: a full PUT is built on it. *etag* is `meta.version` or empty.
     """
 
     scim_id: str

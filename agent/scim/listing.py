@@ -15,7 +15,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from agent.model import Listing, Member
-from agent.scim.codec import Page, page_from_json
+from agent.scim.codec import Page, page_from_response
 from agent.scim.endpoint import Endpoint, error_type
 from agent.scim.page_size import PageSize
 from connectors.base import IncompleteRead, Progress, ReadError
@@ -233,7 +233,7 @@ class _ListingRead:
             if query.startswith("cursor=") and error_type(response) == "expiredCursor":
                 raise _CursorExpired
             raise _PageRefused(self._endpoint.api.error_from_response(response))
-        page = page_from_json(response.json(), self._endpoint.name, response.request_id_label)
+        page = page_from_response(response, self._endpoint.name)
         self._pages.add(page)
         self._progress(f"{self._endpoint.name}: listing", len(self._pages.members), self._pages.total)
         return page

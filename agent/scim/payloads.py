@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import orjson
 
+from agent.errors import WriteError
 from agent.model import Fields, Member
 from agent.model.email import is_same_name, normalize
 from agent.scim.codec import attribute, full_name, writable_attributes
@@ -62,7 +63,18 @@ def has_display_name(member: Member) -> bool:
 
 
 def _writable_resource(member: Member) -> Json:
-    return writable_attributes(orjson.loads(member.resource))
+    if not member.resource:
+        raise AssertionError("a run keeps the resource of each member that it may change")
+    try:
+        resource = writable_attributes(orjson.loads(member.resource))
+        orjson.dumps(resource)
+    except (orjson.JSONDecodeError, orjson.JSONEncodeError) as error:
+        # The listing decodes the few fields that it needs: a number too large, or deep nesting, shows only here.
+        raise WriteError(
+            f"The workspace lists {member.email} with an attribute that can't be sent back ({error}).",
+            "Ask Pigment's support about this member's attributes, with its SCIM id.",
+        ) from error
+    return resource
 
 
 def _set_attribute(resource: Json, name: str, value: object) -> None:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import re
-from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import httpx
+import msgspec
 import orjson
 
 from connectors.base import IncompleteRead
+from connectors.http.json_body import decode_json, decode_typed
 from connectors.http.origin import join_url
 from connectors.http.redact import escape_control
 
 __all__ = ["ApiResponse"]
 
-JSON_ESCAPE = re.compile(rb"\\(?:u[dD][89abAB]..\\u[dD][c-fC-F]..|(?P<half>u[dD][89a-fA-F]..)|.)")
-"""Any escape in JSON text. *half* of a surrogate pair remains where a server cuts a name short."""
-
 LINK_VALUE = re.compile(r"<([^<>]*)>((?:[^,\"<]|\"[^\"]*\")*)")
 LINK_PARAMETER = re.compile(r";\s*([^\s=;,\"]+)\s*=\s*(?:\"([^\"]*)\"|([^\s;,\"]+))")
 NOT_JSON_HINT = "Check that the URL in the config is that of the API; if it is, ask its vendor or try again later."
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,21 +61,15 @@ class ApiResponse:
         return 200 <= self.status < 300
 
     def json(self) -> object:
-        """Return the decoded body. Raises `IncompleteRead` when it is not JSON, or is nested too deeply.
+        """Return the decoded body. Raises `IncompleteRead` when it is not JSON, or is nested too deeply."""
+        try:
+            return decode_json(self.body)
+        except orjson.JSONDecodeError as error:
+            raise self._unexpected_error(f"with a body that is not JSON ({error})") from error
 
-        A byte order mark before it is skipped (RFC 8259, section 8.1). Half of a surrogate pair becomes U+FFFD, so that
-        one badly cut name does not cost the whole page.
-        """
-        text = self.body.removeprefix(BOM_UTF8)
-        try:
-            return orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            if "surrogate" not in str(error):
-                raise self._not_json_error(str(error)) from error
-        try:
-            return orjson.loads(JSON_ESCAPE.sub(_replace_half_surrogate, text))
-        except orjson.JSONDecodeError as error:
-            raise self._not_json_error(str(error)) from error
+    def typed(self, decoder: msgspec.json.Decoder[T]) -> T | None:
+        """Return the body in the shape of *decoder*, None where it has another one: use `json` then."""
+        return decode_typed(self.body, decoder)
 
     def object_or_empty(self) -> Mapping[str, object]:
         """Return the JSON object of the body, empty where the body is anything else."""
@@ -112,9 +107,6 @@ class ApiResponse:
                 "with a next link that is not a URL", "Try again later, or ask its vendor."
             ) from error
 
-    def _not_json_error(self, why: str) -> IncompleteRead:
-        return self._unexpected_error(f"with a body that is not JSON ({why})")
-
     def _unexpected_error(self, how: str, hint: str = NOT_JSON_HINT) -> IncompleteRead:
         what = (
             f"for {self.about} {how}{self.request_label}"
@@ -128,7 +120,3 @@ def _link_relations(parameters: str) -> list[str]:
     """Return the relation types that the parameters of a link name; a quoted title may look like one."""
     named = (quoted or plain for name, quoted, plain in LINK_PARAMETER.findall(parameters) if name.lower() == "rel")
     return next(named, "").lower().split()
-
-
-def _replace_half_surrogate(match: re.Match[bytes]) -> bytes:
-    return rb"\ufffd" if match["half"] else match.group()

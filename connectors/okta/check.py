@@ -22,7 +22,8 @@ from connectors.okta.client import (
     group_members_endpoint,
     users_with_status_endpoint,
 )
-from connectors.okta.mapping import NAMING, app_user_from_json, user_from_json
+from connectors.okta.mapping import NAMING
+from connectors.okta.rows import RowReader
 from connectors.okta.snapshot import app_people, group_members
 
 __all__ = ["check_application", "find_suspended_person"]
@@ -35,7 +36,7 @@ MEMBERS_PER_PAGE = 200
 async def find_suspended_person(org: OktaClient) -> str | None:
     """Return the id of a person who is suspended or deactivated, None where Okta shows none."""
     for status in ("SUSPENDED", "DEPROVISIONED"):
-        users = (await org.read_first_page(users_with_status_endpoint(status), user_from_json)).rows
+        users = (await org.read_first_page(users_with_status_endpoint(status), RowReader().users)).rows
         if person := next((user.id for user in users if user.id and user.status == status), None):
             return person
     return None
@@ -59,7 +60,7 @@ async def check_application(  # noqa: PLR0913  (what the connector knows)
     sizes: list[int] = []
 
     async def count(group: AppGroup) -> str:
-        page = await org.read_first_page(group_members_endpoint(group, MEMBERS_PER_PAGE), user_from_json)
+        page = await org.read_first_page(group_members_endpoint(group, MEMBERS_PER_PAGE), RowReader().users)
         members = group_members(page.rows, group.name).people
         known.update(members)
         sizes.extend([len(page.rows)] if page.next_link else [])
@@ -81,7 +82,7 @@ async def _check_people(subject: str, org: OktaClient, source: Source, app_name:
     """Return the finding on the application's people, and the ids that were seen."""
     name = CheckName.ASSIGNED_PEOPLE
     try:
-        page = await org.read_first_page(app_users_endpoint(source.app), app_user_from_json)
+        page = await org.read_first_page(app_users_endpoint(source.app), RowReader().app_users)
         people, _ = app_people(page.rows, source.app)
     except ReadError as error:
         return error_finding(subject, error, name), set()
@@ -95,7 +96,7 @@ async def _check_people(subject: str, org: OktaClient, source: Source, app_name:
 async def _check_next_link(subject: str, org: OktaClient, org_url: str, source: Source) -> Finding:
     """Ask for a page of one row, which has a next page as soon as two people are assigned."""
     try:
-        page = await org.read_first_page(app_users_endpoint(source.app, 1), app_user_from_json)
+        page = await org.read_first_page(app_users_endpoint(source.app, 1), RowReader().app_users)
     except ReadError as error:
         return error_finding(subject, error, CheckName.NEXT_LINK)
     return next_link_finding(subject, page.next_link, org_url, "org_url")

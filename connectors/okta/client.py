@@ -112,25 +112,28 @@ class OktaClient:
         response = await self._api.get(endpoint.path, accept=ACCEPTED_STATUSES, about=endpoint.description)
         return require_object(self._require_ok(response, endpoint), endpoint.description, endpoint.hint)
 
-    async def read_first_page(self, endpoint: Endpoint, parse: Callable[[object], T]) -> FirstPage[T]:
-        """Return the first page of a list, each row read by *parse*."""
+    async def read_first_page(self, endpoint: Endpoint, read_rows: Callable[[ApiResponse], list[T]]) -> FirstPage[T]:
+        """Return the first page of a list."""
         response = await self._request_first_page(endpoint)
-        return FirstPage([parse(item) for item in response.rows(None)], response.link("next"))
+        return FirstPage(read_rows(response), response.link("next"))
 
-    async def read_all(self, endpoint: Endpoint, parse: Callable[[object], T]) -> list[T]:
-        """Return a complete list. When its cursor expires, the list is read again from the start, once."""
-        return await retry_from_start(lambda: self._read_pages(endpoint, parse), MAX_RESTARTS)
+    async def read_all(self, endpoint: Endpoint, read_rows: Callable[[ApiResponse], list[T]]) -> list[T]:
+        """Return a complete list, each page as *read_rows* returns it.
 
-    async def _read_pages(self, endpoint: Endpoint, parse: Callable[[object], T]) -> list[T]:
+        When its cursor expires, the list is read again from the start, once.
+        """
+        return await retry_from_start(lambda: self._read_pages(endpoint, read_rows), MAX_RESTARTS)
+
+    async def _read_pages(self, endpoint: Endpoint, read_rows: Callable[[ApiResponse], list[T]]) -> list[T]:
         response = await self._request_first_page(endpoint)
         guard = self._api.page_guard(str(response.url), about=endpoint.description)
-        rows = [parse(item) for item in response.rows(None)]
+        rows = read_rows(response)
         while (link := response.link("next")) is not None:
             self._progress(f"{self._api.name}: {endpoint.description}", len(rows), None)
             next_url = guard.advance(link)
             response = await self._api.get(next_url, accept=ACCEPTED_STATUSES, about=guard.page_label)
             response = self._require_ok(response, endpoint)
-            rows += map(parse, response.rows(None))
+            rows += read_rows(response)
         self._progress(f"{self._api.name}: {endpoint.description}", len(rows), len(rows))
         return rows
 

@@ -50,17 +50,9 @@ from connectors.okta.client import (
     user_groups_endpoint,
 )
 from connectors.okta.dpop import DpopProofs
-from connectors.okta.mapping import (
-    NAMING,
-    AppUser,
-    User,
-    UserMapper,
-    app_group_from_json,
-    app_user_from_json,
-    group_name,
-    user_from_json,
-)
+from connectors.okta.mapping import NAMING, UserMapper
 from connectors.okta.rate_limit import OktaRateLimiter
+from connectors.okta.rows import RowReader, app_groups, group_name, user_from_json
 from connectors.okta.settings import OktaSettings
 from connectors.okta.snapshot import AppData, GroupMembers, app_people, build_snapshot, group_members
 
@@ -215,7 +207,7 @@ async def lookup_from_user(
     if status is Status.SUSPENDED:
         return LookupResult(status, word)
     try:
-        rows = await org.read_all(user_groups_endpoint(person_id), app_group_from_json)
+        rows = await org.read_all(user_groups_endpoint(person_id), app_groups)
     except ReadError as error:
         # The status is valid without the groups.
         return LookupResult(status, word, groups_failure=error.cause, groups_error=error.message)
@@ -235,19 +227,19 @@ class DirectoryReader:
         self._client = org
         self._members = SingleFlight(self._read_members)
         self._names = SingleFlight(self._read_group_name)
-        self._users: dict[str, User] = {}
+        self._rows = RowReader()
 
     def clear(self) -> None:
         """Forget every list."""
         self._members.clear()
         self._names.clear()
-        self._users.clear()
+        self._rows.clear()
 
     async def read_app_data(self, source: Source) -> AppData:
         """Return everything of the source's application that its snapshot needs."""
         app_name = await self.read_app_name(source.app)
         async with task_group() as tasks:
-            listing = tasks.create_task(self._client.read_all(app_users_endpoint(source.app), self._parse_app_user))
+            listing = tasks.create_task(self._client.read_all(app_users_endpoint(source.app), self._rows.app_users))
             groups = tasks.create_task(self._read_groups(source, app_name))
         people, unidentified = await asyncio.to_thread(app_people, listing.result(), source.app)
         assigned, counted = groups.result()
@@ -274,7 +266,7 @@ class DirectoryReader:
 
     async def read_assigned_groups(self, app_id: str) -> list[AppGroup]:
         """Return all groups of the application by id, each with its name, whether or not Okta embeds the group."""
-        rows = await self._client.read_all(app_groups_endpoint(app_id), app_group_from_json)
+        rows = await self._client.read_all(app_groups_endpoint(app_id), app_groups)
         if not all(group.id for group in rows):
             raise IncompleteRead(
                 f"Okta returned a group of application {app_id} without its id.",
@@ -293,18 +285,5 @@ class DirectoryReader:
 
     async def _read_members(self, group: AppGroup) -> GroupMembers:
         return group_members(
-            await self._client.read_all(group_members_endpoint(group), self._parse_user), escape_control(group.name)
+            await self._client.read_all(group_members_endpoint(group), self._rows.users), escape_control(group.name)
         )
-
-    def _parse_app_user(self, row: object) -> AppUser:
-        listed = app_user_from_json(row)
-        user = self._shared_user(listed.user)
-        return listed if user is listed.user else AppUser(user, listed.scope, listed.link_group_id)
-
-    def _parse_user(self, row: object) -> User:
-        return self._shared_user(user_from_json(row))
-
-    def _shared_user(self, user: User) -> User:
-        """Return an equal user that another list showed, if any: the lists show everyone two times and more."""
-        known = self._users.setdefault(user.id, user)
-        return known if known == user else user

@@ -28,7 +28,8 @@ from connectors.okta.client import (
     users_with_email_endpoint,
 )
 from connectors.okta.connector import DirectoryReader, create_api, lookup_from_user, user_mapper
-from connectors.okta.mapping import NAMING, UserMapper, app_user_from_json, user_from_json
+from connectors.okta.mapping import NAMING, UserMapper
+from connectors.okta.rows import RowReader, app_user_from_json
 from connectors.okta.settings import OktaSettings
 from connectors.provider import ConnectorContext
 
@@ -204,12 +205,12 @@ class OktaFeed:
         """Return whether another person who is not deactivated has *email* now: a new id of the same human."""
         if not email:
             return False
-        rows = await self._org.read_all(users_with_email_endpoint(email, source.email), user_from_json)
+        rows = await self._org.read_all(users_with_email_endpoint(email, source.email), RowReader().users)
         return any(row.id != person_id and row.status != DEACTIVATED_STATUS for row in rows)
 
     async def _sees_someone(self, source: Source, people: Collection[str]) -> bool:
         """Return whether another person of the application can be read by id: then a missing one is missing."""
-        page = await self._org.read_first_page(app_users_endpoint(source.app, WITNESSES), app_user_from_json)
+        page = await self._org.read_first_page(app_users_endpoint(source.app, WITNESSES), RowReader().app_users)
         for row in page.rows:
             if row.user.id and row.user.id not in people:
                 return await self._org.find_one(user_endpoint(row.user.id)) is not None

@@ -12,8 +12,9 @@ import pytest
 from connectors.base import Status
 from connectors.http import ApiResponse
 from connectors.okta.client import error_code
-from connectors.okta.mapping import UserMapper, app_group_from_json, app_user_from_json, user_from_json
+from connectors.okta.mapping import UserMapper
 from connectors.okta.rate_limit import OktaRateLimiter
+from connectors.okta.rows import USERS, RowReader, app_groups, user_from_json
 from tests.contract.okta_org import FakeTime
 
 RECORDINGS = Path(__file__).parents[3] / "shared" / "apis" / "specs" / "okta-recorded-samples.json"
@@ -42,13 +43,21 @@ def test_recorded_person_is_read_whole(sample: dict[str, Any]) -> None:
         assert person.id.startswith("00u")
         assert not person.is_blank
         assert person.login.endswith("@example.com")
-        assert person.given_name
+        assert person.profile.first_name
         assert UserMapper("okta-main").status_of(person.status) is not Status.UNKNOWN
+
+
+@pytest.mark.parametrize("sample", labelled("users-list", "group-users"))
+def test_recorded_page_of_people_is_as_documented_and_read_the_same_field_by_field(sample: dict[str, Any]) -> None:
+    users = answer(sample).typed(USERS)
+    assert users is not None
+    assert RowReader().users(answer(sample)) == users
+    assert [user_from_json(row) for row in sample["body"]] == users
 
 
 @pytest.mark.parametrize("sample", labelled("app-users"))
 def test_recorded_app_user_without_the_embedded_user_is_blank_and_directly_assigned(sample: dict[str, Any]) -> None:
-    for row in map(app_user_from_json, sample["body"]):
+    for row in RowReader().app_users(answer(sample)):
         assert row.user.id.startswith("00u")
         assert row.user.is_blank
         assert row.scope == "USER"
@@ -56,7 +65,7 @@ def test_recorded_app_user_without_the_embedded_user_is_blank_and_directly_assig
 
 @pytest.mark.parametrize("sample", labelled("app-groups"))
 def test_recorded_app_group_has_its_id_and_no_name(sample: dict[str, Any]) -> None:
-    assert all(group.id.startswith("00g") and not group.name for group in map(app_group_from_json, sample["body"]))
+    assert all(group.id.startswith("00g") and not group.name for group in app_groups(answer(sample)))
 
 
 @pytest.mark.parametrize("sample", labelled("users-list", "app-", "group"))

@@ -39,7 +39,7 @@ def test_writing_keeps_the_resources_of_members_that_a_change_may_be_about() -> 
 def test_nothing_can_be_built_on_a_member_whose_resource_was_not_kept() -> None:
     kept = a_decision().for_writing()
 
-    with pytest.raises(ValueError, match="empty document"):
+    with pytest.raises(AssertionError, match="keeps the resource"):
         replace_payload(kept.members["m-other"], Fields(display_name="Bea"), active=True)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from connectors.base import IncompleteRead, Person, Snapshot, Source, Status
 from connectors.directory import AppGroup
-from connectors.okta.mapping import AppUser, User, UserMapper
+from connectors.okta.mapping import AppUser, Profile, User, UserMapper
 from connectors.okta.snapshot import AppData, GroupMembers, app_people, build_snapshot, group_members
 
 SOURCE = Source("okta-main", "0oa1")
@@ -18,7 +19,8 @@ SALES, STAFF, OTHER = AppGroup("00g1", "Sales"), AppGroup("00g2", "Staff"), "00g
 
 
 def user(name: str, status: str = "ACTIVE") -> User:
-    return User(f"00u-{name}", status, f"{name}@example.com", f"{name}@mail.example.com", "", name.title(), "Lima")
+    login, mail = f"{name}@example.com", f"{name}@mail.example.com"
+    return User(f"00u-{name}", status, Profile(login, mail, None, name.title(), "Lima"))
 
 
 def row(name: str, scope: str = "GROUP", link: str = "", status: str = "ACTIVE") -> AppUser:
@@ -139,7 +141,7 @@ def test_blank_person_among_good_ones_is_unknown() -> None:
 
 
 def test_snapshot_is_the_same_in_whatever_order_it_was_read() -> None:
-    without_id, with_email = User(""), User("", "ACTIVE", "eva@example.com")
+    without_id, with_email = User(""), User("", "ACTIVE", Profile("eva@example.com"))
     first = read_of(row("ana"), row("eva"), sales=inside(user("eva"), user("ana")), staff=inside(user("ana")))
     first = replace(first, unidentified=(with_email, without_id))
     second = AppData(
@@ -153,7 +155,10 @@ def test_snapshot_is_the_same_in_whatever_order_it_was_read() -> None:
 
 
 def test_rows_without_an_id_are_noted_by_their_email() -> None:
-    without_email, with_email = User("", "ACTIVE"), User("", "ACTIVE", "eva@example.com", "eva@mail.example.com")
+    without_email, with_email = (
+        User("", "ACTIVE"),
+        User("", "ACTIVE", Profile("eva@example.com", "eva@mail.example.com")),
+    )
     read = replace(
         read_of(row("ana"), sales=GroupMembers({"00u-ana": user("ana")}, (with_email,))),
         unidentified=(without_email, with_email),
@@ -175,7 +180,7 @@ def test_of_several_rows_of_one_person_the_last_counts() -> None:
 
 
 def test_rows_without_an_id_among_good_ones_stand_apart() -> None:
-    without_id = row("eva")._replace(user=user("eva")._replace(id=""))
+    without_id = row("eva")._replace(user=structs.replace(user("eva"), id=""))
     people, unidentified = app_people([row("ana"), without_id], "0oa1")
     assert list(people) == ["00u-ana"]
     assert unidentified == (without_id.user,)
@@ -189,9 +194,15 @@ def test_empty_lists_are_complete() -> None:
     assert group_members([], "00g1") == GroupMembers({})
 
 
+def without(field: str, user: User) -> User:
+    if field == "login":
+        return structs.replace(user, profile=structs.replace(user.profile, login=None))
+    return structs.replace(user, **{{"id": "id", "status": "raw_status"}[field]: ""})
+
+
 @pytest.mark.parametrize("field", ["id", "status", "login"])
 def test_field_that_no_row_shows_is_a_missing_permission(field: str) -> None:
-    users = [user("ana")._replace(**{field: ""}), user("eva")._replace(**{field: ""})]
+    users = [without(field, user("ana")), without(field, user("eva"))]
     with pytest.raises(IncompleteRead, match=f"none of them shows: {field}") as raised:
         group_members(users, "00g1")
     assert "okta.users.read" in raised.value.hint

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import httpx
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
+from agent.errors import WriteError
 from agent.model import Fields, Member
-from agent.scim.codec import member_from_json, page_from_json, scim_type
+from agent.scim.codec import Page, member_from_json, page_from_json, page_from_response, scim_type
 from agent.scim.payloads import create_payload, has_display_name, patch_payload, replace_payload
 from agent.scim.verify import is_persisted, missing_fields
 from connectors.base import IncompleteRead
+from connectors.http import ApiResponse
 
 json_values = st.recursive(
     st.none()
@@ -79,18 +83,100 @@ def test_any_row_is_a_member_or_none(row: object) -> None:
 
     if member is not None:
         assert isinstance(row, dict)
-        writable = {key: value for key, value in row.items() if key.lower() not in {"meta", "groups"}}
         assert member.scim_id
-        assert orjson.loads(member.resource) == writable
+        assert orjson.loads(member.resource) == row
 
 
-def test_member_is_kept_without_what_only_the_server_sets() -> None:
+def test_member_is_sent_back_without_what_only_the_server_sets() -> None:
     member = a_member(Meta={"version": "v1"}, groups=[{"value": "g1"}], title="Planner")
 
-    kept = orjson.loads(member.resource)
-    assert kept["title"] == "Planner"
-    assert not {"Meta", "groups"} & kept.keys()
+    sent = replace_payload(member, Fields(), active=True)
+    assert sent["title"] == "Planner"
+    assert not {"Meta", "groups"} & sent.keys()
     assert member.etag == "v1"
+
+
+def response(body: bytes) -> ApiResponse:
+    return ApiResponse(200, httpx.Headers(), httpx.URL("https://pigment.app/scim/v2/Users"), body)
+
+
+DOCUMENTED: dict[str, Any] = {
+    "id": "1",
+    "userName": "ana@acme.com",
+    "displayName": "Ana Lima",
+    "active": True,
+    "name": {"formatted": "Ana Lima"},
+    "meta": {"resourceType": "User"},
+}
+WITHOUT_META = {key: value for key, value in DOCUMENTED.items() if key != "meta"}
+nested = st.tuples(
+    st.sampled_from(["name", "Name", "meta", "META"]),
+    st.none()
+    | st.dictionaries(st.sampled_from(["formatted", "Formatted", "givenName", "version", "VERSION"]), json_values),
+)
+changed_rows = st.builds(
+    lambda changes, absent, inner: {
+        key: value for key, value in (DOCUMENTED | changes | dict(inner)).items() if key not in absent
+    },
+    rows,
+    st.sets(st.sampled_from(sorted(DOCUMENTED)), max_size=3),
+    st.lists(nested, max_size=2),
+)
+
+
+@given(st.lists(changed_rows | json_values, max_size=3), st.sampled_from(["Resources", "resources"]))
+@example([DOCUMENTED | {"meta": {"Version": "v1"}}], "Resources")
+@example([WITHOUT_META | {"Meta": {"version": "v1"}}], "Resources")
+@example([DOCUMENTED | {"name": {"FORMATTED": "A"}}], "Resources")
+@example([DOCUMENTED | {"active": "True"}, DOCUMENTED], "Resources")
+@example([DOCUMENTED | {"id": ""}], "Resources")
+def test_page_is_read_the_same_from_its_text_and_from_what_it_decodes_to(listed: list[object], key: str) -> None:
+    document = {key: listed, "totalResults": len(listed), "nextcursor": "c1"}
+
+    read, whole = page_from_response(response(orjson.dumps(document)), "Pigment"), page_from_json(document, "Pigment")
+
+    assert read == whole
+    assert [(each.etag, orjson.loads(each.resource)) for each in read.members] == [
+        (each.etag, orjson.loads(each.resource)) for each in whole.members
+    ]
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"{}", b'{"Resources": {}}', b'{"Resources": null}', b'\xef\xbb\xbf{"Resources": [{"id": "1"}]}']
+)
+def test_odd_page_is_read_as_its_document(body: bytes) -> None:
+    def outcome(read: Callable[[], Page]) -> object:
+        try:
+            return read()
+        except IncompleteRead as error:
+            return error.message
+
+    page = response(body)
+    assert outcome(lambda: page_from_response(page, "Pigment")) == outcome(
+        lambda: page_from_json(page.json(), "Pigment", page.request_id_label)
+    )
+
+
+@pytest.mark.parametrize(("name", "read"), [("half \\ud83d", "half \ufffd"), ("pair \\uD83E\\uDD8A", "pair 🦊")])
+def test_name_with_surrogates_is_read_with_its_page(name: str, read: str) -> None:
+    row = orjson.dumps(DOCUMENTED).replace(b'"displayName":"Ana Lima"', f'"displayName":"{name}"'.encode())
+    (member,) = page_from_response(response(b'{"Resources":[%b],"totalResults":1}' % row), "Pigment").members
+    assert member.display_name == read
+    assert replace_payload(member, Fields(), active=False)["displayName"] == read
+
+
+@pytest.mark.parametrize("value", [b"1e999", b"[" * 400 + b"]" * 400])
+def test_member_that_can_not_be_sent_back_is_read_and_fails_alone(value: bytes) -> None:
+    both = [orjson.dumps(DOCUMENTED | {"id": scim_id}) for scim_id in "12"]
+    both[0] = both[0][:-1] + b',"x":%b}' % value
+    body = b'{"Resources":[%b],"totalResults":2}' % b",".join(both)
+
+    odd, other = page_from_response(response(body), "Pigment").members
+
+    assert patch_payload(odd, display_name=None, active=False)["Operations"]
+    assert replace_payload(other, Fields("new@acme.com"), active=True)["userName"] == "new@acme.com"
+    with pytest.raises(WriteError, match=r"ana@acme\.com with an attribute that can't be sent back"):
+        replace_payload(odd, Fields("new@acme.com"), active=True)
 
 
 @given(json_values | st.dictionaries(st.sampled_from(["Resources", "totalResults", "nextCursor"]), json_values))
