@@ -150,13 +150,10 @@ def unconfirmed_create_condition(now: datetime) -> ColumnElement[bool]:
 
 def load_unconfirmed_creates(connection: Connection, workspace: str, now: datetime) -> tuple[UnconfirmedCreate, ...]:
     """Return the creates with an unknown outcome, in the order of sending."""
-    rows = connection.execute(
-        select(changes)
-        .where(and_(_changes_of_workspace(connection, workspace), unconfirmed_create_condition(now)))
-        .order_by(changes.c.sent_at, changes.c.run_id, changes.c.seq)
-    )
+    query = select(changes).where(and_(_changes_of_workspace(connection, workspace), unconfirmed_create_condition(now)))
     found = []
-    for row in rows:
+    # Sorted here, as below.
+    for row in sorted(connection.execute(query), key=lambda row: (row.sent_at, row.run_id, row.seq)):
         change = change_from_json(row.change)
         is_over = (row.absences or 0) >= MIN_ABSENCES and row.sent_at < to_micros(now - ACCEPTED_CREATE_PERIOD)
         if change.person is not None:
@@ -320,9 +317,16 @@ def load_member_changes(
     if scim_id:
         about.append(changes.c.scim_id == scim_id)
     query = select(changes).where(changes.c.workspace == workspace)
-    if about:
-        query = query.where(or_(*about))
-    return _load_records(connection, query.order_by(changes.c.sent_at.desc(), changes.c.seq.desc()).limit(limit))
+    if not about:
+        newest_first = changes.c.sent_at.desc(), changes.c.seq.desc()
+        return _load_records(connection, query.order_by(*newest_first).limit(limit))
+    # Combined and sorted here: SQLite would search the whole journal of the workspace for these few, newest first.
+    found = {
+        (record.run_id, record.seq): record
+        for condition in about
+        for record in _read_records(connection, query.where(condition))
+    }
+    return sorted(found.values(), key=lambda record: (record.sent_at, record.seq), reverse=True)[:limit]
 
 
 def _load_records(connection: Connection, query: Select[Any]) -> list[ChangeRecord]:
