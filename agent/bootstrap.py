@@ -19,16 +19,12 @@ import httpx
 import structlog
 
 from agent import http_client, logs
-from agent.engine.feed_plan import FeedPlanner, PendingDeactivations
-from agent.engine.next_digest import find_next_digest
 from agent.engine.planner import Planner, ReadOnlyWorkspace
-from agent.engine.request import FleetLimit, RunResult, WorkspaceContext
+from agent.engine.request import FleetLimit, PendingDeactivations, RunResult, WorkspaceContext
 from agent.engine.shutdown import GracefulShutdown
 from agent.engine.state_checks import check_state, check_workspace_state
-from agent.model.check import CheckResult
-from agent.notifications.notice import Notice
-from agent.notifications.notifier import Notifier, OnNotice, ignore_notice
 from agent.ports.clock import Clock
+from agent.ports.notices import OnNotice, ignore_notice
 from agent.ports.state import State
 from agent.ports.tracer import NO_TRACER, Tracer
 from agent.scim.client import ScimClient
@@ -42,8 +38,6 @@ from agent.store.migrate import HEAD
 from agent.store.state import SqlState
 from agent.tracing import TracedTransport, open_tracer
 from connectors.base import Finding, Progress, Source
-from connectors.checks import check_feed
-from connectors.feed import Feed
 from connectors.http import RequestLimits
 from connectors.provider import ConnectorContext
 from connectors.registry import provider_of
@@ -52,12 +46,17 @@ from connectors.registry import provider_of
 if TYPE_CHECKING:
     from agent.delivery.content import ReadComponents
     from agent.delivery.service import ReportService
+    from agent.engine.feed_plan import FeedPlanner
     from agent.engine.feed_poll import FeedPoller
     from agent.engine.links import LinkEditor
     from agent.engine.probe import Prober
     from agent.engine.sync import Sync
     from agent.engine.undo import UndoPlanner
     from agent.engine.workspaces import WorkspaceKeys
+    from agent.model.check import CheckResult
+    from agent.notifications.notice import Notice
+    from agent.notifications.notifier import Notifier
+    from connectors.feed import Feed
 
 __all__ = [
     "Components",
@@ -165,7 +164,7 @@ class Components:
     contexts: Mapping[str, WorkspaceContext]
     clients: Mapping[str, ScimClient]
     shared: SharedResources
-    notifier: Notifier
+    on_notice: OnNotice
     shutdown: GracefulShutdown
     holder: str
     tracer: Tracer
@@ -241,12 +240,15 @@ class Components:
 
     async def notify(self, results: Sequence[RunResult]) -> None:
         """Send notifications of ended runs and of tokens about to expire. Raises nothing."""
-        await self.notifier.notify_results(results, self._find_next_digest)
+        notifier = create_notifier(self.settings, self.state, self.on_notice)
+        await notifier.notify_results(results, self._find_next_digest)
         today = self.clock.now().date()
         for name in {result.workspace: None for result in results}:
-            await self.notifier.notify_token_expiry(name, self.settings.workspaces[name].token_expires, today)
+            await notifier.notify_token_expiry(name, self.settings.workspaces[name].token_expires, today)
 
     async def _find_next_digest(self, result: RunResult) -> str:
+        from agent.engine.next_digest import find_next_digest
+
         return await find_next_digest(self.planner, self.read_only_workspaces[result.workspace], result)
 
     async def check(self, names: Sequence[str], *, sends_notices: bool = False) -> CheckResult:
@@ -254,6 +256,7 @@ class Components:
 
         With *sends_notices*, each notification URL gets a test notice.
         """
+        from agent.model.check import CheckResult
         from agent.preflight import run_preflight
 
         place, is_new = self.shared.location, self.shared.is_new
@@ -278,6 +281,8 @@ class Components:
         findings = await self.planner.connectors[name].check(sources)
         feeds = self.feed_planner.feeds if self.feed_planner is not None else {}
         if name in feeds:
+            from connectors.checks import check_feed
+
             findings += await check_feed(f"connector {name}", feeds[name], sources)
         return findings
 
@@ -380,9 +385,6 @@ def _assemble_components(
     contexts = {name: WorkspaceContext(policy, clients[name]) for name, policy in workspace_policies.items()}
     fleet = FleetLimit(tuple(settings.workspaces), settings.limits.fleet_deactivations_percent)
     planner = Planner(connectors, state, clock, fleet, progress, hooks.tracer)
-    feeds = create_feeds(settings, context)
-    feed_planner = FeedPlanner(feeds, state, clock, fleet, progress, asyncio.sleep, shared.pending)
-    notifier = create_notifier(settings, state, hooks.on_notice)
     return Components(
         settings,
         state,
@@ -391,12 +393,21 @@ def _assemble_components(
         contexts,
         clients,
         shared,
-        notifier,
+        hooks.on_notice,
         shutdown,
         _lease_holder_name(),
         hooks.tracer,
-        feed_planner if feeds else None,
+        _create_feed_planner(create_feeds(settings, context), planner, shared),
     )
+
+
+def _create_feed_planner(feeds: Mapping[str, Feed], planner: Planner, shared: SharedResources) -> FeedPlanner | None:
+    if not feeds:
+        return None
+    from agent.engine.feed_plan import FeedPlanner
+
+    state, clock, fleet_limit, progress = planner.state, planner.clock, planner.fleet_limit, planner.progress
+    return FeedPlanner(feeds, state, clock, fleet_limit, progress, asyncio.sleep, shared.pending)
 
 
 def create_feeds(settings: Settings, context: ConnectorContext) -> dict[str, Feed]:
@@ -461,6 +472,8 @@ def create_report_service(
 
 
 def create_notifier(settings: Settings, state: State, on_notice: OnNotice = ignore_notice) -> Notifier:
+    from agent.notifications.notifier import Notifier
+
     sanitize = partial(logs.sanitize, emails=settings.log.emails)
     return Notifier(settings.notify.urls, settings.notify.on, state, sanitize, settings.ca_bundle, on_notice)
 

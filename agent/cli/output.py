@@ -19,7 +19,6 @@ from agent.model.run import LinkEdit
 from agent.report.commands import with_config
 from agent.report.document import plan_document, shown_workspace, to_json_bytes
 from agent.report.escape import escape_control
-from agent.report.evidence import MANIFEST_NAME
 from agent.report.link_edits import describe_link_edits
 from agent.report.render import NO_OUTCOMES, Format, RenderOptions, json_parts, render
 from agent.report.run_identity import with_run
@@ -156,6 +155,9 @@ def write_evidence(folder: Path, files: Mapping[str, bytes], manifest: bytes) ->
 
     Only its owner can read what is written. Raises `UsageError` if the folder has files, or can't be written.
     """
+    # Nothing but `report --evidence` needs the module.
+    from agent.report.evidence import MANIFEST_NAME
+
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         if any(folder.iterdir()):

@@ -17,7 +17,7 @@ from agent.engine.planner import (
     failed_read_decision,
     unexpected_read_error,
 )
-from agent.engine.request import Decision, FleetLimit, planned_deactivations
+from agent.engine.request import Decision, FleetLimit, PendingDeactivations, planned_deactivations
 from agent.errors import PigmentSyncError
 from agent.guard.hold import apply_guards
 from agent.guard.results import GuardHistory
@@ -32,7 +32,7 @@ from agent.report.document import plan_digest
 from connectors.base import PersonKey, Progress, ReadError, Status
 from connectors.feed import Feed, Standing, StandingFound
 
-__all__ = ["FeedPlanner", "Look", "PendingDeactivations"]
+__all__ = ["FeedPlanner", "Look"]
 
 log = structlog.get_logger()
 MAX_MEMBER_READS = 8
@@ -45,18 +45,6 @@ class Look:
     named: NamedPerson
     standing: Standing
     is_conclusive: bool
-
-
-@dataclass(slots=True)
-class PendingDeactivations:
-    """The members that runs of this process are about to deactivate, by workspace; the journal may lack them yet.
-
-    Several workspaces are planned and written to at once, and the limit over all workspaces counts them together.
-    *lock* is held while one plan is counted.
-    """
-
-    members: dict[str, frozenset[str]] = field(default_factory=dict)
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -18,6 +19,7 @@ __all__ = [
     "Decision",
     "DescribeDifference",
     "FleetLimit",
+    "PendingDeactivations",
     "ReviewedPlan",
     "RunRequest",
     "RunResult",
@@ -101,6 +103,18 @@ class FleetLimit:
     workspaces: tuple[str, ...]
     percent: float
     finished_runs: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class PendingDeactivations:
+    """The members that runs of this process are about to deactivate, by workspace; the journal may lack them yet.
+
+    Several workspaces are planned and written to at once, and the limit over all workspaces counts them together.
+    *lock* is held while one plan is counted.
+    """
+
+    members: dict[str, frozenset[str]] = field(default_factory=dict)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from agent.guard.count_guards import percent_floor, percent_limit
 from agent.guard.guards import INDIVIDUALLY_HELD_CODES, guard_results, repeats_of_undone
-from agent.guard.release import Release
 from agent.guard.results import APPROVE_REMEDY, Baselines, GuardHistory, GuardResult, is_deactivation, make_guard
 from agent.guard.target import target_guard_results
 from agent.model import Change, ChangeSubject, Guard, Hold, Kind, Plan, Policy
 from agent.model.codes import GuardCode, HoldCode, NoteCode
 from agent.model.email import normalize
 from connectors.base import PersonKey
+
+# A plan is guarded without approvals more often than with them, and starts faster without their classes.
+if TYPE_CHECKING:
+    from agent.guard.release import Release
 
 __all__ = ["FleetContext", "apply_fleet_guard", "apply_guards", "next_baselines", "release_approved"]
 

@@ -17,22 +17,17 @@ from agent.model import Hold
 from agent.notifications.delivery import DeliveryError, deliver
 from agent.notifications.notice import Condition, Notice, condition_notice, expiry_notice, expiry_stage, run_condition
 from agent.notifications.waiting import encode_holds, new_holds, waiting_holds, waiting_notice, with_new_holds
-from agent.ports.notices import Notices
+from agent.ports.notices import Notices, OnNotice, ignore_notice
 from connectors.base import ReadError
 from connectors.secret import Secret
 
-__all__ = ["Notifier", "OnNotice", "ignore_notice"]
+__all__ = ["Notifier"]
 
 log = structlog.get_logger()
 WAITING = "waiting"
 """The event of a new hold. It is not a condition: a workspace that is fine may have holds of the planning table."""
 
 SENT, NOT_SENT = "sent", "not-sent"
-OnNotice = Callable[[str, str], None]
-
-
-def ignore_notice(_workspace: str, _outcome: str) -> None:
-    """Ignore the outcome of a notice."""
 
 
 class Notifier:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
-__all__ = ["Notices"]
+__all__ = ["Notices", "OnNotice", "ignore_notice"]
+
+OnNotice = Callable[[str, str], None]
+"""Gets the workspace and the outcome of each notice."""
+
+
+def ignore_notice(_workspace: str, _outcome: str) -> None:
+    """Ignore the outcome of a notice."""
 
 
 class Notices(Protocol):

@@ -18,16 +18,15 @@ from agent.scim.endpoint import Endpoint
 from agent.scim.listing import Lister
 from agent.scim.lookup import Finder, ListingFinder, MemberFinder
 from agent.scim.page_size import FixedPageSize, PageSize
-from agent.scim.preflight import Preflight
 from agent.scim.purpose import requests_for
 from agent.scim.tokens import WarnFunction, WorkspaceTokens
-from agent.scim.writer import Writer
 from connectors.base import Area, Finding, Permit, Progress, discard_progress
-from connectors.checks import check_clock
 from connectors.http import DEFAULT_LIMITS, NO_RATE_LIMITER, REAL_TIME, ApiClient, RateLimiter, RequestLimits, Timer
 
+# A dry run reads only: it starts faster without what writes and checks.
 if TYPE_CHECKING:
     from agent.scim.probe import EndpointRequests
+    from agent.scim.writer import Writer
 
 __all__ = ["ScimClient", "ScimWriter"]
 
@@ -64,14 +63,14 @@ class ScimClient:
         self._api = ApiClient(
             who, url, client, self._tokens.authorize, limits=limits, rate_limiter=rate_limiter, timer=timer
         )
-        endpoint = Endpoint(self._api, self._tokens, timer)
-        sizes = FixedPageSize(page_size) if isinstance(page_size, int) else page_size
-        finder = Finder(endpoint, min(sizes.largest, SMALL_PAGE))
-        self._finder = finder
-        self._lister = Lister(endpoint, sizes, limits.max_pages, total_results)
+        self._endpoint = Endpoint(self._api, self._tokens, timer)
+        self._sizes = FixedPageSize(page_size) if isinstance(page_size, int) else page_size
+        self._finder = Finder(self._endpoint, min(self._sizes.largest, SMALL_PAGE))
+        self._lister = Lister(self._endpoint, self._sizes, limits.max_pages, total_results)
         self._timer = timer
-        clock = partial(check_clock, f"workspace {name}", url, client, limits, wall=timer.wall, area=Area.WORKSPACE)
-        self._preflight = Preflight(name, endpoint, finder, sizes, clock)
+        self._client = client
+        self._url = url
+        self._limits = limits
 
     @property
     def requests(self) -> int:
@@ -95,6 +94,8 @@ class ScimClient:
 
     def writer_for(self, permit: Permit, facts: ServerFacts = AS_ASSUMED) -> ScimWriter:
         """Return a writer for this workspace, valid while *permit* holds, for a server as *facts* describe it."""
+        from agent.scim.writer import Writer
+
         endpoint = Endpoint(self._api, self._tokens, self._timer, permit)
         finder: MemberFinder = self._finder if facts.filters else ListingFinder(self._lister)
         return ScimWriter(self, finder, Writer(endpoint, finder, self._timer, facts))
@@ -107,8 +108,13 @@ class ScimClient:
 
     async def check(self, new_name: Callable[[], object] = uuid4) -> list[Finding]:
         """Check the URL, each token, and a lookup without a match. *new_name* returns a name that no member has."""
+        from agent.scim.preflight import Preflight
+        from connectors.checks import check_clock
+
         self._tokens.restart()
-        return await self._preflight.run(str(new_name()))
+        subject, wall = f"workspace {self.name}", self._timer.wall
+        clock = partial(check_clock, subject, self._url, self._client, self._limits, wall=wall, area=Area.WORKSPACE)
+        return await Preflight(self.name, self._endpoint, self._finder, self._sizes, clock).run(str(new_name()))
 
 
 @dataclass(frozen=True, slots=True)

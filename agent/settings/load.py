@@ -15,7 +15,6 @@ from agent.settings.digest import config_sha256
 from agent.settings.environment import with_environment
 from agent.settings.file import find_config_file, parse_config, read_config_bytes
 from agent.settings.merge import ConfigTree, KeyPath, has_path, with_absolute_paths, with_defaults
-from agent.settings.messages import validation_problems
 from agent.settings.root import DEFAULT_STATE_URL, STATE_FILE_NAME, Settings
 from agent.settings.workspace import WorkspaceSettings
 from agent.version import installed_commit, installed_version
@@ -71,6 +70,9 @@ def _validate(tree: ConfigTree) -> tuple[Settings | None, list[ConfigProblem]]:
     try:
         settings = Settings.model_validate(tree)
     except ValidationError as error:
+        # A valid configuration, which nearly every command has, does not wait for what explains an invalid one.
+        from agent.settings.messages import validation_problems
+
         return None, [
             *validation_problems(error),
             *config_conflicts(_connector_types(tree), dict(_valid_workspaces(tree))),

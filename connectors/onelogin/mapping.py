@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 
 from connectors.base import Person, Status
 from connectors.directory import GroupNaming, as_integer, as_name, as_object, as_text, is_path_id
+from connectors.onelogin.settings import ENTITLED_STATUSES
 
 __all__ = [
-    "ENTITLED_STATUSES",
     "NAMING",
     "SCOPE_HINT",
     "SUSPENDED",
@@ -34,10 +34,6 @@ __all__ = [
 
 NAMING = GroupNaming(provider="OneLogin", assign_remedy="Give the application to that role in OneLogin", noun="role")
 SCOPE_HINT = "Give the API credential the scope Read All in OneLogin (Developers > API Credentials)."
-ENTITLED_STATUSES = frozenset({0, 1, 3, 4, 5, 7, 8})
-"""Active (1), a set-up to finish (0, 7), or trouble signing in: locked, password expired, awaiting a reset, security
-questions required. None of it is an end of the assignment."""
-
 SUSPENDED = 2
 KNOWN_STATUSES = ENTITLED_STATUSES | {SUSPENDED}
 APPROVED = 1

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AfterValidator, Field, model_validator
 
 from connectors.http import https_root, parse_url
-from connectors.onelogin.mapping import ENTITLED_STATUSES
 from connectors.provider import FeedSettings, ProviderSettings
 from connectors.secret import Secret
 
-__all__ = ["OneLoginSettings"]
+__all__ = ["ENTITLED_STATUSES", "OneLoginSettings"]
 
 EntitledStatus = Literal[0, 1, 3, 4, 5, 7, 8]
+ENTITLED_STATUSES: frozenset[int] = frozenset(get_args(EntitledStatus))
+"""Active (1), a set-up to finish (0, 7), or trouble signing in: locked, password expired, awaiting a reset, security
+questions required. None of it is an end of the assignment."""
+
 ACTIVE = 1
 EXAMPLE_URL = "https://acme.onelogin.com"
 SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.IGNORECASE)

@@ -17,10 +17,10 @@ from typing import cast
 
 from agent.daemon.feeds import NO_FEED_OBSERVER, DaemonFeeds
 from agent.daemon.runner import ActiveConfig
-from agent.engine.feed_plan import FeedPlanner, PendingDeactivations
+from agent.engine.feed_plan import FeedPlanner
 from agent.engine.feed_poll import FeedPoller
 from agent.engine.named_people import LEFT_OUT, Settled, settle_looks
-from agent.engine.request import RunRequest, RunResult
+from agent.engine.request import PendingDeactivations, RunRequest, RunResult
 from agent.model import Kind, Link, Plan, Policy, Unplanned
 from agent.model.run import ChangeRecord, Outcome, Run, RunStatus, Trigger
 from agent.ports.state import State
