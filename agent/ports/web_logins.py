@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from agent.model.web_login import WebSession
+# Annotations only: a command that never sees one starts without its class.
+if TYPE_CHECKING:
+    from agent.model.web_login import WebSession
 
 __all__ = ["WebLogins"]
 

@@ -11,21 +11,21 @@ from pathlib import Path
 import pytest
 
 from agent.errors import ExitCode
+from agent.store import parts
 
 UNUSED_BY_A_PLAN = {
-    *(
-        "agent.apply",
-        "agent.daemon",
-        "agent.delivery",
-        "agent.diff.explain",
-        "agent.engine.links",
-        "agent.engine.probe",
-    ),
-    *("agent.engine.sync", "agent.engine.undo", "agent.plan_parser", "agent.report.csv", "agent.report.html"),
-    *("agent.report.markdown", "agent.scim.probe", "agent.scim.shared_budget", "agent.store.postgres", "agent.web"),
-    *("apprise", "apscheduler", "connectors.entra.connector", "connectors.entra.feed", "connectors.okta.feed"),
-    *("connectors.onelogin.connector", "connectors.onelogin.feed", "fastapi", "jinja2", "msal", "opentelemetry"),
-    *("prometheus_client", "psycopg", "pydantic_settings", "requests", "starlette", "uvicorn"),
+    *("agent.apply", "agent.daemon", "agent.delivery", "agent.diff.explain", "agent.diff.feed_plan"),
+    *("agent.engine.feed_plan", "agent.engine.links", "agent.engine.next_digest", "agent.engine.probe"),
+    *("agent.engine.sync", "agent.engine.undo", "agent.guard.release", "agent.model.check", "agent.model.daemon"),
+    *("agent.model.feed", "agent.model.job", "agent.model.web_login", "agent.notifications", "agent.plan_parser"),
+    *("agent.ports.permits", "agent.report.csv", "agent.report.evidence", "agent.report.html"),
+    *("agent.report.markdown", "agent.scim.preflight", "agent.scim.probe", "agent.scim.shared_budget"),
+    *("agent.scim.writer", "agent.settings.messages", "agent.store.postgres", "agent.web"),
+    *(f"agent.store.{each}" for each in parts.__all__),
+    *("alembic", "apprise", "apscheduler", "connectors.entra.connector", "connectors.entra.feed"),
+    *("connectors.okta.feed", "connectors.onelogin.connector", "connectors.onelogin.feed"),
+    *("connectors.onelogin.mapping", "cryptography", "fastapi", "jinja2", "jwcrypto", "jwt", "msal"),
+    *("opentelemetry", "prometheus_client", "psycopg", "pydantic_settings", "requests", "starlette", "uvicorn"),
 }
 
 
@@ -56,7 +56,9 @@ workspaces:
         f"code = run_cli(['--config', {str(config)!r}, 'plan'])\n"
         f"print(code, sorted({UNUSED_BY_A_PLAN}.intersection(sys.modules)))"
     )
-    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    # The first plan creates the state, which takes more.
+    for _ in range(2):
+        ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ran.stdout.splitlines()[-1] == f"{ExitCode.INCOMPLETE:d} []"
     assert "sales" in ran.stdout
 
