@@ -22,7 +22,6 @@ for name in (
     "sqlalchemy.dialects.sqlite",
     "sqlalchemy.ext.asyncio",
     "structlog",
-    "tenacity",
     "agent.settings.root",
     "agent.store.state",
     "agent.report.render",
