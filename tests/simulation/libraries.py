@@ -22,6 +22,7 @@ for name in (
     "sqlalchemy.dialects.sqlite",
     "sqlalchemy.ext.asyncio",
     "structlog",
+    "tenacity",
     "agent.settings.root",
     "agent.store.state",
     "agent.report.render",
