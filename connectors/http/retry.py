@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-
-import tenacity
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
 
 from connectors.base import Permit
 from connectors.http.attempts import number_attempts
@@ -14,6 +14,10 @@ from connectors.http.limits import RequestLimits, Timer
 from connectors.http.permit import wait_while_permitted
 from connectors.http.response import ApiResponse
 from connectors.http.send import NoResponse, RequestNotSent, ResponseTooLarge
+
+if TYPE_CHECKING:
+    import tenacity
+    from tenacity.wait import wait_base
 
 __all__ = ["RETRYABLE_STATUSES", "RetryDelay", "RetryPolicy"]
 
@@ -27,13 +31,8 @@ MAX_SERVER_ERROR_RETRIES = 2
 RETRYABLE_STATUSES = frozenset({408, 425, TOO_MANY, SERVER_ERROR, 502, 503, 504, *range(520, 531)})
 """520 to 530 come from a content delivery network that did not reach the server behind it in time."""
 
-BACKOFF = tenacity.wait_exponential(multiplier=0.5, max=30) + tenacity.wait_random(0, 1)
-JITTER = tenacity.wait_random(0, 1)
 MIN_RETRY_AFTER_SECONDS = 1.0
 """A shorter delay counts as none: a client that followed `Retry-After: 0` would retry without end."""
-
-MIN_DELAY = tenacity.wait_exponential(multiplier=0.5, max=5)
-"""The minimum delay between two refusals that name shorter delays."""
 
 
 @dataclass(slots=True)
@@ -76,6 +75,9 @@ class RetryPolicy:
                     raise outcome
                 return await once() if outcome is None else outcome
 
+            # Most runs need no second attempt, and start faster without it.
+            import tenacity
+
             return await tenacity.AsyncRetrying(
                 sleep=self._sleep,
                 retry=tenacity.retry_any(
@@ -115,9 +117,9 @@ class RetryPolicy:
         seconds = self._requested_delay(state)
         if seconds is None:
             self._failures += 1
-            return BACKOFF(state)
+            return _waits().backoff(state)
         # The rate limiter already delays all requests until a reset. Other waits need jitter to spread them.
-        return max(seconds, MIN_DELAY(state)) + (JITTER(state) if self.retry_delay is None else 0)
+        return max(seconds, _waits().refused(state)) + (_waits().jitter(state) if self.retry_delay is None else 0)
 
     def _requested_delay(self, state: tenacity.RetryCallState) -> float | None:
         """Return the seconds that the server asks for, None where it names no usable delay."""
@@ -135,6 +137,22 @@ class RetryPolicy:
         spent = self.timer.now() - self._started - self.rate_limited_seconds
         is_late = spent + state.upcoming_sleep > self.limits.max_wait_seconds
         return is_late or self._failures > self.limits.retries
+
+
+class _Waits(NamedTuple):
+    """Delays after an attempt: *backoff* after a failure; *refused* is the least after a refusal that names a time."""
+
+    backoff: wait_base
+    refused: wait_base
+    jitter: wait_base
+
+
+@cache
+def _waits() -> _Waits:
+    from tenacity import wait_exponential, wait_random
+
+    jitter = wait_random(0, 1)
+    return _Waits(wait_exponential(multiplier=0.5, max=30) + jitter, wait_exponential(multiplier=0.5, max=5), jitter)
 
 
 def _final_response(state: tenacity.RetryCallState) -> ApiResponse:

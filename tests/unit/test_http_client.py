@@ -224,6 +224,16 @@ async def test_attempts_are_bounded_in_number() -> None:
     assert all(low <= slept <= low + 1 for low, slept in zip([0.5, 1, 2, 4], harness.naps, strict=True))
 
 
+async def test_waits_between_attempts_grow_to_half_a_minute_and_are_spread() -> None:
+    harness = Harness(httpx.Response(503), limits=RequestLimits(retries=12, max_wait_seconds=3600))
+
+    with pytest.raises(IncompleteRead, match="503"):
+        await harness.api.get("users")
+
+    assert all(30 <= slept <= 31 for slept in harness.naps[6:])
+    assert len(set(harness.naps[6:])) == 6
+
+
 async def test_attempts_are_bounded_in_time() -> None:
     harness = Harness(
         httpx.Response(503, headers={"retry-after": "20"}), limits=RequestLimits(retries=100, max_wait_seconds=70)
@@ -247,6 +257,13 @@ async def test_refusals_that_name_a_time_are_not_counted() -> None:
 
     assert (await harness.api.get("users")).status == 200
     assert all(1 <= slept <= 6 for slept in harness.naps)
+
+
+async def test_refusals_that_name_a_time_may_go_on_for_hours() -> None:
+    refusals = [httpx.Response(429, headers={"retry-after": "1"})] * 1_100
+    harness = Harness(*refusals, ok, limits=RequestLimits(max_wait_seconds=86_400))
+
+    assert (await harness.api.get("users")).status == 200
 
 
 @pytest.mark.parametrize("named", ["0", "0.5", "soon", ""])
