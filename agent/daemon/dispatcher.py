@@ -318,7 +318,11 @@ class Dispatcher:
         if job.claims > 1:
             self.observer.record_takeover()
             log.warning("job.taken_over", job=job.id, left=list(job.run_ids), finished=list(job.finished))
-        claim = JobClaim(held, is_handed_over=self._is_stopping and self.has_others())
+        claim = JobClaim(
+            held,
+            is_last=job.claims >= MAX_CLAIMS,
+            is_handed_over=self._is_stopping and self.has_others(),
+        )
         self._claims[job.id] = claim
         await self._run(job, claim)
         if claim.is_handed_over:

@@ -113,13 +113,18 @@ class ActiveConfig:
 class JobClaim:
     """A job that this daemon works on under the lease *held*.
 
-    *is_handed_over*: another takes up what is left. *is_unfinished*: the state failed for a moment, and the next claim
-    of the job does what is left.
+    *is_last*: no other claim follows. *is_handed_over*: another takes up what is left. *is_unfinished*: the state
+    failed for a moment, and the next claim of the job does what is left.
     """
 
     held: HeldLease
+    is_last: bool = False
     is_handed_over: bool = False
     is_unfinished: bool = False
+
+    def is_settled(self, result: RunResult) -> bool:
+        """Return whether *result* is how the run ended: no other claim does the rest of it."""
+        return self.is_last or not result.is_unfinished
 
     @property
     def is_ours_to_record(self) -> bool:
@@ -210,7 +215,7 @@ class Runner:
                     error = ALWAYS_BUSY
                     with bound_contextvars(run_id=" ".join(request.run_ids.values())):
                         results = await self._run_workspaces(
-                            names, request, shutdown, is_dry_run=is_dry_run, undone=undone
+                            names, request, shutdown, is_dry_run=is_dry_run, undone=undone, claim=claim
                         )
                     if claim is not None and is_repeatable:
                         claim.is_unfinished = any(result.is_unfinished for result in results)
@@ -239,6 +244,7 @@ class Runner:
         *,
         is_dry_run: bool,
         undone: Run | None,
+        claim: JobClaim | None,
     ) -> list[RunResult]:
         started_at = self.clock.now()
 
@@ -260,7 +266,7 @@ class Runner:
                 results = await _sync_after(components, request.finished_runs).run(names, request)
                 # A run for one person does not show that the whole workspace has recovered.
                 if request.is_for_everyone:
-                    await components.notify(results)
+                    await components.notify([each for each in results if claim is None or claim.is_settled(each)])
         results = [replace(result, is_for_everyone=request.is_for_everyone) for result in results]
         for result in results:
             if warning := empty_state_warning(result.planned):
