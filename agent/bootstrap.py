@@ -240,6 +240,8 @@ class Components:
 
     async def notify(self, results: Sequence[RunResult]) -> None:
         """Send notifications of ended runs and of tokens about to expire. Raises nothing."""
+        if not self.settings.notify.urls:
+            return
         notifier = create_notifier(self.settings, self.state, self.on_notice)
         await notifier.notify_results(results, self._find_next_digest)
         today = self.clock.now().date()

@@ -188,12 +188,12 @@ def _changes_of_workspace(connection: Connection, workspace: str) -> ColumnEleme
 
     A target before a reset is another workspace: its changes are neither counted nor checked here.
     """
-    known = targets.load_fingerprint(connection, workspace)
-    if known is None:
+    known = targets.load_fingerprints(connection)
+    if workspace not in known:
         return changes.c.workspace == workspace
-    is_known = or_(runs.c.target == known, runs.c.target.is_(None))
+    is_known = or_(runs.c.target == known[workspace], runs.c.target.is_(None))
     of_run = select(runs.c.id).where(and_(runs.c.id == changes.c.run_id, is_known)).exists()
-    return and_(changes.c.workspace.in_(targets.load_keys_of_same_target(connection, workspace)), of_run)
+    return and_(changes.c.workspace.in_(targets.keys_of_same_target(known, workspace)), of_run)
 
 
 def load_recent_changes(connection: Connection, workspace: str, since: datetime) -> RecentChanges:

@@ -67,7 +67,8 @@ def export_plan_rows(
             run_ids.add(found["run_id"])
             yield left_members.name, {**_plain(found), "members": orjson.loads(zlib.decompress(found["members"]))}
             oldest = min(oldest, from_micros(found["taken_at"]))
-    keys = sorted({key for name in configured for key in targets.load_keys_of_same_target(connection, name)})
+    known = targets.load_fingerprints(connection)
+    keys = sorted({key for name in configured for key in targets.keys_of_same_target(known, name)})
     is_read = or_(changes.c.sent_at >= to_micros(oldest), change_journal.unconfirmed_create_condition(now))
     rows = connection.execute(select(changes).where(and_(changes.c.workspace.in_(keys), is_read))).mappings()
     for row in rows:

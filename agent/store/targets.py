@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, and_, delete, insert, select
@@ -11,7 +11,7 @@ from agent.model import KnownTarget
 from agent.store.codec import from_micros, to_micros
 from agent.store.tables import targets
 
-__all__ = ["load_fingerprint", "load_fingerprints", "load_keys_of_same_target", "load_targets", "record_targets"]
+__all__ = ["keys_of_same_target", "load_fingerprint", "load_fingerprints", "load_targets", "record_targets"]
 
 SELF = ""
 
@@ -44,10 +44,7 @@ def load_fingerprints(connection: Connection) -> dict[str, str]:
     return {row.workspace: row.fingerprint for row in rows}
 
 
-def load_keys_of_same_target(connection: Connection, workspace: str) -> list[str]:
-    """Return *workspace* and the other keys that have, or had, the same fingerprint."""
-    known = load_fingerprint(connection, workspace)
-    if known is None:
-        return [workspace]
-    same = select(targets.c.workspace).where(and_(targets.c.connector == SELF, targets.c.fingerprint == known))
-    return sorted({workspace, *connection.execute(same).scalars()})
+def keys_of_same_target(known: Mapping[str, str], workspace: str) -> list[str]:
+    """Return *workspace* and the other keys that have, or had, the same of the *known* targets."""
+    target = known.get(workspace)
+    return sorted({workspace, *(key for key, each in known.items() if each == target)})

@@ -27,6 +27,12 @@ UNUSED_BY_A_PLAN = {
     *("connectors.onelogin.mapping", "cryptography", "fastapi", "jinja2", "jwcrypto", "jwt", "msal"),
     *("opentelemetry", "prometheus_client", "psycopg", "pydantic_settings", "requests", "starlette", "uvicorn"),
 }
+USED_BY_A_SYNC = {
+    *("agent.apply", "agent.diff.feed_plan", "agent.engine.feed_plan", "agent.engine.sync", "agent.guard.release"),
+    *("agent.model.feed", "agent.model.web_login", "agent.plan_parser", "agent.scim.writer", "agent.store.feeds"),
+    *("agent.store.reports", "agent.store.web_logins", "agent.store.whole_runs"),
+}
+UNUSED_BY_A_SYNC = UNUSED_BY_A_PLAN - USED_BY_A_SYNC
 
 
 @pytest.fixture
@@ -37,7 +43,10 @@ def refusing_port() -> Iterator[int]:
         yield bound.getsockname()[1]
 
 
-def test_plan_imports_no_part_that_it_does_not_use(tmp_path: Path, refusing_port: int) -> None:
+@pytest.mark.parametrize(("command", "unused"), [("plan", UNUSED_BY_A_PLAN), ("sync", UNUSED_BY_A_SYNC)])
+def test_command_imports_no_part_that_it_does_not_use(
+    command: str, unused: set[str], tmp_path: Path, refusing_port: int
+) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(
         f"""\
@@ -53,10 +62,10 @@ workspaces:
     )
     code = (
         "import sys; from agent.cli.app import run_cli\n"
-        f"code = run_cli(['--config', {str(config)!r}, 'plan'])\n"
-        f"print(code, sorted({UNUSED_BY_A_PLAN}.intersection(sys.modules)))"
+        f"code = run_cli(['--config', {str(config)!r}, {command!r}])\n"
+        f"print(code, sorted({unused}.intersection(sys.modules)))"
     )
-    # The first plan creates the state, which takes more.
+    # The first one creates the state, which takes more.
     for _ in range(2):
         ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ran.stdout.splitlines()[-1] == f"{ExitCode.INCOMPLETE:d} []"
