@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from connectors.base import Person, Status
+from connectors.base import Person, Status, light_dataclass
 from connectors.directory import GroupNaming, as_name, as_object, as_text, as_texts
 
 __all__ = [
@@ -48,7 +48,7 @@ KNOWN_KINDS = frozenset({"", "user", "group", "device", "serviceprincipal", "org
 """Types of members of a group, in lower case; people are the first two."""
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass
 class User:
     """A user as Entra shows them. Empty fields were absent, null or not text, and *is_enabled* is None.
 
@@ -95,7 +95,7 @@ class User:
         return f"{name}@{domain}" if self.is_external and mark and name and domain else ""
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass
 class GroupMember:
     """A member of a group: *kind* is `user`, `group`, `device`…, or empty where the row shows none.
 
@@ -107,7 +107,7 @@ class GroupMember:
     hides_members: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass
 class AppAssignment:
     """A row of `appRoleAssignedTo`: the principal's id, its kind (`user`, `group`, `serviceprincipal`) and its name."""
 

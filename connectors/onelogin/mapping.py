@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from connectors.base import Person, Status
+from connectors.base import Person, Status, light_dataclass
 from connectors.directory import GroupNaming, as_integer, as_name, as_object, as_text, is_path_id
 from connectors.onelogin.settings import ENTITLED_STATUSES
 
@@ -40,7 +40,7 @@ APPROVED = 1
 KNOWN_STATES = frozenset({0, APPROVED, 2, 3})
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass
 class User:
     """A row of `/api/2/users` or of an application's users, which shows neither *status* nor *state*.
 
@@ -59,7 +59,7 @@ class User:
         return f"{self.given_name} {self.family_name}".strip()
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass
 class Membership:
     """A row of a role's users. *is_assigned* is False for rows that are not the role's own people."""
 
@@ -67,7 +67,7 @@ class Membership:
     is_assigned: bool
 
 
-@dataclass(frozen=True, slots=True)
+@light_dataclass
 class Assignment:
     """The assignment of a person. *is_sure* is False where a role with rows that have no id may hold them.
 
