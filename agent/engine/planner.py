@@ -32,7 +32,6 @@ from agent.guard.hold import FleetContext, apply_fleet_guard, apply_guards
 from agent.guard.results import GuardHistory
 from agent.guard.target import compare_targets
 from agent.model import Inputs, Listing, Memory, Plan, Policy, Unplanned
-from agent.model.probe import canary_ids
 from agent.model.run import Pause
 from agent.model.verification import VerificationKind
 from agent.ports.clock import Clock
@@ -151,6 +150,11 @@ class Planner:
     async def _load_memory(self, name: str, listing: Listing) -> Memory:
         memory = await self.state.load_memory(name, listing.members)
         probes = await self.state.load_verifications(name, VerificationKind.PROBE)
+        if not probes:
+            return memory
+        # Few workspaces were probed, and the others are planned without what reads a probe.
+        from agent.model.probe import canary_ids
+
         linked = (link.scim_id for link in memory.links)
         return replace(memory, canary_ids=canary_ids(probes, listing.members, linked))
 

@@ -13,7 +13,6 @@ from agent.model.codes import NoteCode
 from agent.model.run import Pause, WorkspaceRecord
 from agent.model.verification import Verification, VerificationKind, VerificationResult
 from agent.ports.state import State
-from agent.report.probe import probe_counts
 from connectors.base import Area, CheckName, Finding
 
 __all__ = [
@@ -133,6 +132,9 @@ def _verification_finding(newest: Verification, name: CheckName) -> Finding:
     subject = f"workspace {newest.workspace}"
     what = f"the newest {name}" + (f", with {newest.subject}," if newest.subject else "")
     message = f"{what} {RESULT_WORDS[newest.result]} ({newest.started_at:%Y-%m-%d %H:%M} UTC)"
+    # Only `check` shows it, and every command imports the checks of the state.
+    from agent.report.probe import probe_counts
+
     counts = probe_counts(newest) if newest.kind is VerificationKind.PROBE else ""
     message = f"{message}: {counts}" if counts else message
     if newest.result is VerificationResult.PASSED:

@@ -8,17 +8,16 @@ from enum import StrEnum
 
 from agent.model.email import normalize
 from agent.model.inputs import Member
+from agent.model.server_facts import AS_ASSUMED, ServerFacts
 from agent.model.verification import Verification, VerificationKind, VerificationResult
 
 __all__ = [
-    "AS_ASSUMED",
     "CANARY_GIVEN_NAME",
     "EXPECTED_FACTS",
     "FOREIGN_DOMAIN",
     "CanaryRecord",
     "Fact",
     "FactVerdict",
-    "ServerFacts",
     "canary_ids",
     "fact_rows",
     "is_home",
@@ -271,20 +270,6 @@ def canary_ids(probes: Iterable[Verification], members: Iterable[Member], linked
     return frozenset(owned | gone).difference(linked_ids)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerFacts:
-    """How a workspace's server was seen to differ, where that changes what a run sends. The default is as assumed.
-
-    *patches_names* and *patches_active*: a PATCH changes them; else each takes a full PUT at once. *filters*: a lookup
-    by `userName` finds a member in any case; else a lookup lists all members.
-    """
-
-    patches_names: bool = True
-    patches_active: bool = True
-    filters: bool = True
-
-
-AS_ASSUMED = ServerFacts()
 UNUSABLE_FILTER_CODES = ("filter", "filter-case")
 
 

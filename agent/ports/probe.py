@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from agent.model import Member
-from agent.model.probe import AS_ASSUMED, ServerFacts
+from agent.model.server_facts import AS_ASSUMED, ServerFacts
 from agent.ports.workspace import WorkspaceReader, WorkspaceWriter
 from connectors.base import Permit
 

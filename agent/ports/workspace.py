@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from agent.model import Fields, Listing, Member
-from agent.model.probe import AS_ASSUMED, ServerFacts
+from agent.model.server_facts import AS_ASSUMED, ServerFacts
 from connectors.base import Permit, Progress, discard_progress
 
 __all__ = ["WorkspaceClient", "WorkspaceReader", "WorkspaceWriter"]

@@ -12,8 +12,8 @@ import httpx
 
 from agent.model import Fields, Listing, Member
 from agent.model.page_size import SMALL_PAGE
-from agent.model.probe import AS_ASSUMED, ServerFacts
 from agent.model.request_budget import RequestPurpose
+from agent.model.server_facts import AS_ASSUMED, ServerFacts
 from agent.scim.endpoint import Endpoint
 from agent.scim.listing import Lister
 from agent.scim.lookup import Finder, ListingFinder, MemberFinder

@@ -33,7 +33,7 @@ from agent.errors import (
     WriteStopped,
 )
 from agent.model import Fields, Member
-from agent.model.probe import AS_ASSUMED, ServerFacts
+from agent.model.server_facts import AS_ASSUMED, ServerFacts
 from agent.scim.codec import member_from_json
 from agent.scim.endpoint import UNKNOWN_OUTCOME_STATUSES, Endpoint, UpdateResponse, error_type, user_path
 from agent.scim.lookup import MemberFinder

@@ -72,7 +72,6 @@ from connectors.http import (
     DEFAULT_LIMITS,
     REAL_TIME,
     ApiClient,
-    IsolatedReads,
     RequestLimits,
     RetryAfterLimiter,
     SingleFlight,
@@ -80,6 +79,7 @@ from connectors.http import (
     escape_control,
     task_group,
 )
+from connectors.http.isolated_reads import IsolatedReads
 
 __all__ = ["DirectoryReader", "EntraConnector", "create_api", "lookup_from_user"]
 

@@ -3,7 +3,6 @@
 from connectors.http.attempts import ATTEMPT_EXTENSION
 from connectors.http.client import ApiClient
 from connectors.http.headers import header_numbers, is_rate_limit, retry_after_seconds, server_time
-from connectors.http.isolated_reads import IsolatedReads
 from connectors.http.limits import (
     DEFAULT_LIMITS,
     NO_RATE_LIMITER,
@@ -35,7 +34,6 @@ __all__ = [
     "ApiResponse",
     "AuthHeaders",
     "CursorExpired",
-    "IsolatedReads",
     "NoResponse",
     "PageGuard",
     "PermitExpired",

@@ -30,13 +30,13 @@ from connectors.http import (
     DEFAULT_LIMITS,
     REAL_TIME,
     ApiClient,
-    IsolatedReads,
     RequestLimits,
     SingleFlight,
     Timer,
     escape_control,
     task_group,
 )
+from connectors.http.isolated_reads import IsolatedReads
 from connectors.onelogin.auth import access_tokens
 from connectors.onelogin.check import check_application, find_suspended_person
 from connectors.onelogin.client import (

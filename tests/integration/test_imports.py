@@ -14,23 +14,23 @@ from agent.errors import ExitCode
 from agent.store import parts
 
 UNUSED_BY_A_PLAN = {
+    *(f"agent.store.{each}" for each in parts.__all__),
     *("agent.apply", "agent.daemon", "agent.delivery", "agent.diff.explain", "agent.diff.feed_plan"),
     *("agent.engine.feed_plan", "agent.engine.links", "agent.engine.next_digest", "agent.engine.probe"),
     *("agent.engine.sync", "agent.engine.undo", "agent.guard.release", "agent.model.check", "agent.model.daemon"),
-    *("agent.model.feed", "agent.model.job", "agent.model.web_login", "agent.notifications", "agent.plan_parser"),
-    *("agent.ports.permits", "agent.report.csv", "agent.report.evidence", "agent.report.html"),
+    *("agent.model.feed", "agent.model.job", "agent.model.probe", "agent.model.web_login", "agent.notifications"),
+    *("agent.plan_parser", "agent.ports.permits", "agent.report.csv", "agent.report.evidence", "agent.report.html"),
     *("agent.report.markdown", "agent.scim.preflight", "agent.scim.probe", "agent.scim.shared_budget"),
-    *("agent.scim.writer", "agent.settings.messages", "agent.store.postgres", "agent.web"),
-    *(f"agent.store.{each}" for each in parts.__all__),
-    *("alembic", "apprise", "apscheduler", "connectors.entra.connector", "connectors.entra.feed"),
+    *("agent.scim.writer", "agent.settings.messages", "agent.store.postgres", "agent.web", "alembic", "apprise"),
+    *("apscheduler", "connectors.entra.connector", "connectors.entra.feed", "connectors.http.isolated_reads"),
     *("connectors.okta.feed", "connectors.onelogin.connector", "connectors.onelogin.feed"),
-    *("connectors.onelogin.mapping", "cryptography", "fastapi", "jinja2", "jwcrypto", "jwt", "msal"),
-    *("opentelemetry", "prometheus_client", "psycopg", "pydantic_settings", "requests", "starlette", "uvicorn"),
+    *("connectors.onelogin.mapping", "cryptography", "fastapi", "jinja2", "jwcrypto", "jwt", "msal", "opentelemetry"),
+    *("prometheus_client", "psycopg", "pydantic_settings", "requests", "starlette", "uvicorn"),
 }
 USED_BY_A_SYNC = {
     *("agent.apply", "agent.diff.feed_plan", "agent.engine.feed_plan", "agent.engine.sync", "agent.guard.release"),
-    *("agent.model.feed", "agent.model.web_login", "agent.plan_parser", "agent.scim.writer", "agent.store.feeds"),
-    *("agent.store.reports", "agent.store.web_logins", "agent.store.whole_runs"),
+    *("agent.model.feed", "agent.model.probe", "agent.model.web_login", "agent.plan_parser", "agent.scim.writer"),
+    *("agent.store.feeds", "agent.store.reports", "agent.store.web_logins", "agent.store.whole_runs"),
 }
 UNUSED_BY_A_SYNC = UNUSED_BY_A_PLAN - USED_BY_A_SYNC
 

@@ -13,18 +13,17 @@ import pytest
 
 from agent.model import Member
 from agent.model.probe import (
-    AS_ASSUMED,
     EXPECTED_FACTS,
     CanaryRecord,
     Fact,
     FactVerdict,
-    ServerFacts,
     canary_ids,
     load_facts,
     load_record,
     probe_document,
     server_facts,
 )
+from agent.model.server_facts import AS_ASSUMED, ServerFacts
 from agent.model.verification import Verification, VerificationKind, VerificationResult
 from agent.report.probe import probe_summary, probe_text
 
