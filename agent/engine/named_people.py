@@ -6,9 +6,9 @@ from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from agent.apply.changes import Applier, ApplyResult
-from agent.engine.feed_plan import FeedPlanner, Look
 from agent.engine.planner import ReadOnlyWorkspace
 from agent.engine.request import Decision, planned_deactivations
 from agent.model import Change, Kind
@@ -18,6 +18,10 @@ from agent.ports.clock import Clock
 from agent.ports.state import State
 from connectors.base import PersonKey
 from connectors.feed import Standing
+
+# A run without a feed starts faster without its planner.
+if TYPE_CHECKING:
+    from agent.engine.feed_plan import FeedPlanner, Look
 
 __all__ = ["LEFT_OUT", "LOOK_AGAIN_AFTER", "NamedInRun", "Settled", "end_read_people", "settle_looks"]
 
@@ -254,4 +258,5 @@ async def end_read_people(state: State, workspace: str, began_at: datetime, leav
     named = await state.load_named_people(workspace)
     ended = [each for each in named if each.named_at <= began_at - LAGS_FOR]
     ended += [each for each in named if began_at - LAGS_FOR < each.named_at <= began_at and each.person in leavers]
-    await state.end_named(ended)
+    if ended:
+        await state.end_named(ended)

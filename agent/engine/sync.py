@@ -6,13 +6,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import structlog
 from structlog.contextvars import bound_contextvars
 
 from agent.apply.changes import Applier, ApplyResult
 from agent.engine.approval import match_approvals, refuse_dry_run
-from agent.engine.feed_plan import FeedPlanner
 from agent.engine.found_leavers import LeaverRecorder, leavers_of_plan
 from agent.engine.freshness import ReplanningApplier
 from agent.engine.lease import acquire_lease
@@ -59,6 +59,10 @@ from agent.model.run import RunStatus
 from agent.model.verification import VerificationKind
 from agent.ports.tracer import NO_TRACER, Tracer
 from agent.report.document import plan_digest
+
+# A run without a feed starts faster without its planner.
+if TYPE_CHECKING:
+    from agent.engine.feed_plan import FeedPlanner
 
 __all__ = ["Sync"]
 

@@ -28,7 +28,7 @@ UNUSED_BY_A_PLAN = {
     *("prometheus_client", "psycopg", "pydantic_settings", "requests", "starlette", "uvicorn"),
 }
 USED_BY_A_SYNC = {
-    *("agent.apply", "agent.diff.feed_plan", "agent.engine.feed_plan", "agent.engine.sync", "agent.guard.release"),
+    *("agent.apply", "agent.engine.sync", "agent.guard.release"),
     *("agent.model.feed", "agent.model.probe", "agent.model.web_login", "agent.plan_parser", "agent.scim.writer"),
     *("agent.store.feeds", "agent.store.reports", "agent.store.web_logins", "agent.store.whole_runs"),
 }
