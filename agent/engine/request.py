@@ -5,19 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from agent.errors import ExitCode
 from agent.guard.empty_groups import GroupSightings
 from agent.model import TARGET_UNCHANGED, Hold, Inputs, Kind, Member, Plan, Policy, TargetCheck, Unplanned
 from agent.model.approval import Approval
 from agent.model.codes import GuardCode, waits_for_person
+from agent.model.feed import FeedLag
 from agent.model.run import ChangeRecord, Lease, Outcome, Pause, Run, RunStatus, Trigger
 from agent.ports.workspace import WorkspaceClient
-
-# Annotations only: without a feed nothing has one.
-if TYPE_CHECKING:
-    from agent.model.feed import FeedLag
 
 __all__ = [
     "Decision",

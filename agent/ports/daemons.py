@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-# Annotations only: a command that never sees one starts without its class.
-if TYPE_CHECKING:
-    from agent.model.daemon import DaemonRecord
+from agent.model.daemon import DaemonRecord
 
 __all__ = ["ALIVE_SECONDS", "FORGOTTEN_AFTER_SECONDS", "Daemons"]
 

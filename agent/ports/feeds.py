@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from agent.model.feed import Announcement, FeedCursor, FeedLag, NamedPerson, WantedRun
 from agent.model.run import Lease
 from connectors.base import PersonKey
-
-# Annotations only: a command that never sees one starts without its class.
-if TYPE_CHECKING:
-    from agent.model.feed import Announcement, FeedCursor, FeedLag, NamedPerson, WantedRun
 
 __all__ = ["CLOCK_SET_BACK", "KEPT_ANNOUNCEMENTS", "KEPT_LEAVERS", "Feeds", "feed_lease_key"]
 

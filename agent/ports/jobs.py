@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
+from agent.model.job import Job, JobBoard, JobProgress, PlannedSchedule
 from agent.model.run import Lease
-
-# Annotations only: a command that never sees one starts without its class.
-if TYPE_CHECKING:
-    from agent.model.job import Job, JobBoard, JobProgress, PlannedSchedule
 
 __all__ = ["Jobs"]
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-# Annotations only: a command that never sees one starts without its class.
-if TYPE_CHECKING:
-    from agent.model.web_login import WebSession
+from agent.model.web_login import WebSession
 
 __all__ = ["WebLogins"]
 

@@ -11,15 +11,13 @@ from pathlib import Path
 import pytest
 
 from agent.errors import ExitCode
-from agent.store import parts
 
 UNUSED_BY_A_PLAN = {
-    *(f"agent.store.{each}" for each in parts.__all__),
     *("agent.apply", "agent.daemon", "agent.delivery", "agent.diff.explain", "agent.diff.feed_plan"),
     *("agent.engine.feed_plan", "agent.engine.links", "agent.engine.next_digest", "agent.engine.probe"),
-    *("agent.engine.sync", "agent.engine.undo", "agent.guard.release", "agent.model.check", "agent.model.daemon"),
-    *("agent.model.feed", "agent.model.job", "agent.model.probe", "agent.model.web_login", "agent.notifications"),
-    *("agent.plan_parser", "agent.ports.permits", "agent.report.csv", "agent.report.evidence", "agent.report.html"),
+    *("agent.engine.sync", "agent.engine.undo", "agent.guard.release", "agent.model.check"),
+    *("agent.model.probe", "agent.notifications"),
+    *("agent.plan_parser", "agent.report.csv", "agent.report.evidence", "agent.report.html"),
     *("agent.report.markdown", "agent.scim.preflight", "agent.scim.probe", "agent.scim.shared_budget"),
     *("agent.scim.writer", "agent.settings.messages", "agent.store.postgres", "agent.web", "alembic", "apprise"),
     *("apscheduler", "connectors.entra.connector", "connectors.entra.feed", "connectors.http.isolated_reads"),
@@ -29,8 +27,7 @@ UNUSED_BY_A_PLAN = {
 }
 USED_BY_A_SYNC = {
     *("agent.apply", "agent.engine.sync", "agent.guard.release"),
-    *("agent.model.feed", "agent.model.probe", "agent.model.web_login", "agent.plan_parser", "agent.scim.writer"),
-    *("agent.store.feeds", "agent.store.reports", "agent.store.web_logins", "agent.store.whole_runs"),
+    *("agent.model.probe", "agent.plan_parser", "agent.scim.writer"),
 }
 UNUSED_BY_A_SYNC = UNUSED_BY_A_PLAN - USED_BY_A_SYNC
 

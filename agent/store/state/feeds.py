@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
+from agent.model.feed import Announcement, FeedCursor, FeedLag, NamedPerson, WantedRun
 from agent.model.run import Lease
-from agent.store import parts
+from agent.store import feed_health, feeds, whole_runs
 from agent.store.state.transactions import Transactions
 from connectors.base import PersonKey
-
-# The parts import these classes, when they are used.
-if TYPE_CHECKING:
-    from agent.model.feed import Announcement, FeedCursor, FeedLag, NamedPerson, WantedRun
 
 __all__ = ["SqlFeeds"]
 
@@ -25,11 +21,11 @@ class SqlFeeds(Transactions):
     """Implements `agent.ports.feeds.Feeds`."""
 
     async def load_feed_cursor(self, connector: str) -> FeedCursor | None:
-        return await self._read_transaction(lambda connection: parts.feeds.load_feed_cursor(connection, connector))
+        return await self._read_transaction(lambda connection: feeds.load_feed_cursor(connection, connector))
 
     async def find_linked_workspaces(self, connector: str, people: Collection[str]) -> Mapping[str, tuple[str, ...]]:
         return await self._read_transaction(
-            lambda connection: parts.feeds.find_linked_workspaces(connection, connector, people)
+            lambda connection: feeds.find_linked_workspaces(connection, connector, people)
         )
 
     async def record_poll(
@@ -41,47 +37,43 @@ class SqlFeeds(Transactions):
         wanted: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         def write(connection: Connection) -> None:
-            parts.whole_runs.want_runs(self._database, connection, wanted)
-            parts.feeds.record_poll(connection, cursor, people)
-            parts.feed_health.record_announcements(connection, announced)
+            whole_runs.want_runs(self._database, connection, wanted)
+            feeds.record_poll(connection, cursor, people)
+            feed_health.record_announcements(connection, announced)
 
         await self._write_under_lease(lease, write)
 
     async def load_named_people(self, workspace: str, due_by: datetime | None = None) -> tuple[NamedPerson, ...]:
-        return await self._read_transaction(
-            lambda connection: parts.feeds.load_named_people(connection, workspace, due_by)
-        )
+        return await self._read_transaction(lambda connection: feeds.load_named_people(connection, workspace, due_by))
 
     async def record_look(self, people: Sequence[NamedPerson]) -> None:
-        await self._write_transaction(lambda connection: parts.feeds.record_look(connection, people))
+        await self._write_transaction(lambda connection: feeds.record_look(connection, people))
 
     async def end_named(self, people: Sequence[NamedPerson], wanted: Mapping[str, str] = MappingProxyType({})) -> None:
         def write(connection: Connection) -> None:
-            parts.whole_runs.want_runs(self._database, connection, wanted)
-            parts.feeds.end_named(connection, people)
+            whole_runs.want_runs(self._database, connection, wanted)
+            feeds.end_named(connection, people)
 
         await self._write_transaction(write)
 
     async def load_wanted_runs(self) -> tuple[WantedRun, ...]:
-        return await self._read_transaction(
-            lambda connection: parts.whole_runs.load_wanted_runs(self._database, connection)
-        )
+        return await self._read_transaction(lambda connection: whole_runs.load_wanted_runs(self._database, connection))
 
     async def start_wanted_run(self, workspace: str, pause: timedelta) -> bool:
         return await self._write_transaction(
-            lambda connection: parts.whole_runs.start_wanted_run(self._database, connection, workspace, pause)
+            lambda connection: whole_runs.start_wanted_run(self._database, connection, workspace, pause)
         )
 
     async def end_wanted_run(self, wanted: WantedRun) -> None:
-        await self._write_transaction(lambda connection: parts.whole_runs.end_wanted_run(connection, wanted))
+        await self._write_transaction(lambda connection: whole_runs.end_wanted_run(connection, wanted))
 
     async def load_announcements(self, workspace: str, since: datetime) -> Mapping[PersonKey, Announcement]:
         return await self._read_transaction(
-            lambda connection: parts.feed_health.load_announcements(connection, workspace, since)
+            lambda connection: feed_health.load_announcements(connection, workspace, since)
         )
 
     async def load_feed_reads(self, workspace: str) -> Mapping[str, datetime]:
-        return await self._read_transaction(lambda connection: parts.feed_health.load_feed_reads(connection, workspace))
+        return await self._read_transaction(lambda connection: feed_health.load_feed_reads(connection, workspace))
 
     async def record_found_leavers(
         self,
@@ -93,23 +85,21 @@ class SqlFeeds(Transactions):
     ) -> None:
         await self._write_under_lease(
             lease,
-            lambda connection: parts.feed_health.record_found_leavers(connection, workspace, began_at, since, leavers),
+            lambda connection: feed_health.record_found_leavers(connection, workspace, began_at, since, leavers),
         )
 
     async def judge_found_leavers(self, lease: Lease, connector: str, found_by: datetime) -> Mapping[str, int]:
         return await self._write_under_lease(
-            lease, lambda connection: parts.feed_health.judge_found_leavers(connection, connector, found_by)
+            lease, lambda connection: feed_health.judge_found_leavers(connection, connector, found_by)
         )
 
     async def count_missed_leavers(self, connector: str, since: datetime) -> int:
         return await self._read_transaction(
-            lambda connection: parts.feed_health.count_missed_leavers(connection, connector, since)
+            lambda connection: feed_health.count_missed_leavers(connection, connector, since)
         )
 
     async def record_lags(self, lags: Sequence[FeedLag]) -> None:
-        await self._write_transaction(lambda connection: parts.feed_health.record_lags(connection, lags))
+        await self._write_transaction(lambda connection: feed_health.record_lags(connection, lags))
 
     async def load_lags(self, connector: str, since: datetime) -> Sequence[float]:
-        return await self._read_transaction(
-            lambda connection: parts.feed_health.load_lags(connection, connector, since)
-        )
+        return await self._read_transaction(lambda connection: feed_health.load_lags(connection, connector, since))

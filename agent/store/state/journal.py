@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -24,14 +24,13 @@ from agent.model.run import (
     RunOutline,
     RunStatus,
 )
-from agent.store import change_journal, leases, parts, run_journal, workspace_memory
+from agent.store import approvals as approvals_table
+from agent.store import change_journal, leases, run_journal, web_logins, whole_runs, workspace_memory
 from agent.store.codec import compress_parts
+from agent.store.database import Database
+from agent.store.journal_queue import Answer, Entry, Intent, JournalQueue
 from agent.store.retention import BATCH_SIZE, delete_runs, load_expired_run_ids
 from agent.store.state.transactions import Transactions
-
-# The parts import these classes, when they are used.
-if TYPE_CHECKING:
-    from agent.store.journal_queue import Answer, Entry, JournalQueue
 
 __all__ = ["SqlJournal"]
 
@@ -39,16 +38,16 @@ __all__ = ["SqlJournal"]
 class SqlJournal(Transactions):
     """Implements `agent.ports.journal.Journal`."""
 
-    @cached_property
-    def _journal(self) -> JournalQueue:
-        return parts.journal_queue.JournalQueue(self._write_journal)
+    def __init__(self, database: Database, now: Callable[[], datetime], writer: ThreadPoolExecutor) -> None:
+        super().__init__(database, now, writer)
+        self._journal = JournalQueue(self._write_journal)
 
     async def begin_run(self, run: Run, lease: Lease, claim: Lease | None = None) -> tuple[str, ...]:
         def body(connection: Connection) -> tuple[str, ...]:
             if claim is not None:
                 leases.check(self._database, connection, claim)
             if run.is_over_everyone:
-                parts.whole_runs.record_begun(self._database, connection, run)
+                whole_runs.record_begun(self._database, connection, run)
             return run_journal.begin_run(connection, run)
 
         return await self._write_under_lease(lease, body)
@@ -69,23 +68,23 @@ class SqlJournal(Transactions):
         await self._write_under_lease(lease, body, is_long=True)
 
     async def record_approval(self, lease: Lease, approval: Approval) -> None:
-        await self._write_under_lease(lease, lambda connection: parts.approvals.insert_approval(connection, approval))
+        await self._write_under_lease(lease, lambda connection: approvals_table.insert_approval(connection, approval))
 
     async def mark_approvals_applied(self, lease: Lease, run_id: str, approvals: Sequence[Approval]) -> None:
         given_in = [each.run_id for each in approvals]
         await self._write_under_lease(
-            lease, lambda connection: parts.approvals.mark_applied(connection, run_id, given_in)
+            lease, lambda connection: approvals_table.mark_applied(connection, run_id, given_in)
         )
 
     async def load_approvals(self, workspace: str, digest: str) -> tuple[Approval, ...]:
         return await self._retry(
             lambda: self._read_transaction(
-                lambda connection: parts.approvals.load_approvals(connection, workspace, digest)
+                lambda connection: approvals_table.load_approvals(connection, workspace, digest)
             )
         )
 
     async def load_run_approvals(self, run_id: str) -> tuple[Approval, ...]:
-        return await self._read_transaction(lambda connection: parts.approvals.load_run_approvals(connection, run_id))
+        return await self._read_transaction(lambda connection: approvals_table.load_run_approvals(connection, run_id))
 
     async def record_adoptions(self, lease: Lease, run_id: str, adoptions: Sequence[tuple[int, Change, Link]]) -> None:
         now = self._now()
@@ -124,24 +123,23 @@ class SqlJournal(Transactions):
             scim_id=change.scim_id,
         )
 
-        return await self._journal.put(lease, parts.journal_queue.Intent(in_flight, respects_pause))
+        return await self._journal.put(lease, Intent(in_flight, respects_pause))
 
     async def record_answer(self, lease: Lease, record: ChangeRecord, link: Link | None = None) -> None:
-        await self._journal.put(lease, parts.journal_queue.Answer(record, link))
+        await self._journal.put(lease, Answer(record, link))
 
     async def _write_journal(self, lease: Lease, entries: Sequence[Entry]) -> list[Pause | None]:
-        intent_type, answer_type = parts.journal_queue.Intent, parts.journal_queue.Answer
-        answers = [each for each in entries if isinstance(each, answer_type)]
+        answers = [each for each in entries if isinstance(each, Answer)]
 
         def body(connection: Connection) -> list[Pause | None]:
             _write_answers(connection, lease.workspace, answers)
-            respects = [isinstance(each, intent_type) and each.respects_pause for each in entries]
+            respects = [isinstance(each, Intent) and each.respects_pause for each in entries]
             pause = workspace_memory.load_pause(connection, lease.workspace) if any(respects) else None
             kept_back = [pause if each else None for each in respects]
             intents = [
                 each.record
                 for each, why in zip(entries, kept_back, strict=True)
-                if why is None and isinstance(each, intent_type)
+                if why is None and isinstance(each, Intent)
             ]
             change_journal.record_intents(connection, lease.workspace, intents)
             for record in intents:
@@ -185,7 +183,7 @@ class SqlJournal(Transactions):
 
     async def load_newest_approvals(self, workspaces: Sequence[str]) -> Mapping[str, Approval]:
         return await self._read_transaction(
-            lambda connection: parts.approvals.load_newest_approvals(connection, workspaces)
+            lambda connection: approvals_table.load_newest_approvals(connection, workspaces)
         )
 
     async def count_changes(self, run_ids: Sequence[str]) -> Mapping[str, Mapping[Kind, int]]:
@@ -243,7 +241,7 @@ class SqlJournal(Transactions):
         old = await self._read_transaction(lambda connection: load_expired_run_ids(connection, before, self._now()))
         for start in range(0, len(old), BATCH_SIZE):
             await self._write_transaction(partial(delete_runs, run_ids=old[start : start + BATCH_SIZE]))
-        await self._write_transaction(lambda connection: parts.web_logins.prune_web_logins(self._database, connection))
+        await self._write_transaction(lambda connection: web_logins.prune_web_logins(self._database, connection))
         return len(old)
 
 

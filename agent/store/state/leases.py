@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
 from agent.model.run import ChangeRecord, Lease, Pause, Run
-from agent.store import change_journal, leases, parts, run_journal, workspace_memory
+from agent.ports.permits import PermitAnswer, PermitRequest
+from agent.store import change_journal, leases, permits, run_journal, workspace_memory
 from agent.store.state.transactions import Transactions
-
-# The parts import these classes, when they are used.
-if TYPE_CHECKING:
-    from agent.ports.permits import PermitAnswer, PermitRequest
 
 __all__ = ["SqlLeases"]
 
@@ -69,5 +65,5 @@ class SqlLeases(Transactions):
 
     async def exchange_permits(self, request: PermitRequest) -> PermitAnswer:
         return await self._write_bounded(
-            self._permits, lambda connection: parts.permits.exchange_permits(self._database, connection, request)
+            self._permits, lambda connection: permits.exchange_permits(self._database, connection, request)
         )

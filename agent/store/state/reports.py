@@ -8,7 +8,7 @@ from datetime import datetime
 from agent.model.report import Delivery, MadeReport
 from agent.model.run import Lease
 from agent.model.verification import Verification, VerificationKind
-from agent.store import parts, verifications
+from agent.store import notices, reports, verifications
 from agent.store.state.transactions import Transactions
 
 __all__ = ["SqlReports"]
@@ -19,38 +19,36 @@ class SqlReports(Transactions):
 
     async def begin_report_name(self, name: str, at: datetime) -> datetime:
         return await self._write_transaction(
-            lambda connection: parts.reports.begin_name(self._database, connection, name, at)
+            lambda connection: reports.begin_name(self._database, connection, name, at)
         )
 
     async def load_reports(self, name: str, limit: int = 20) -> list[MadeReport]:
-        return await self._read_transaction(lambda connection: parts.reports.load_reports(connection, name, limit))
+        return await self._read_transaction(lambda connection: reports.load_reports(connection, name, limit))
 
     async def load_report(self, report: str) -> MadeReport | None:
-        return await self._read_transaction(lambda connection: parts.reports.load_report(connection, report))
+        return await self._read_transaction(lambda connection: reports.load_report(connection, report))
 
     async def load_last_delivered(self, name: str) -> MadeReport | None:
-        return await self._read_transaction(lambda connection: parts.reports.load_last_delivered(connection, name))
+        return await self._read_transaction(lambda connection: reports.load_last_delivered(connection, name))
 
     async def record_report(self, lease: Lease, report: MadeReport) -> None:
-        await self._write_under_lease(
-            lease, lambda connection: parts.reports.record_report(connection, report), is_long=True
-        )
+        await self._write_under_lease(lease, lambda connection: reports.record_report(connection, report), is_long=True)
 
     async def record_delivery(self, lease: Lease, delivery: Delivery) -> None:
-        await self._write_under_lease(lease, lambda connection: parts.reports.record_delivery(connection, delivery))
+        await self._write_under_lease(lease, lambda connection: reports.record_delivery(connection, delivery))
 
     async def supersede_reports(self, lease: Lease, name: str, kept: str) -> None:
-        await self._write_under_lease(lease, lambda connection: parts.reports.supersede(connection, name, kept))
+        await self._write_under_lease(lease, lambda connection: reports.supersede(connection, name, kept))
 
     async def prune_reports(self, before: datetime) -> int:
-        return await self._write_transaction(lambda connection: parts.reports.prune(connection, before))
+        return await self._write_transaction(lambda connection: reports.prune(connection, before))
 
     async def load_notice(self, subject: str) -> str | None:
-        return await self._read_transaction(lambda connection: parts.notices.load_notice(connection, subject))
+        return await self._read_transaction(lambda connection: notices.load_notice(connection, subject))
 
     async def set_notice(self, subject: str, condition: str) -> None:
         await self._write_transaction(
-            lambda connection: parts.notices.set_notice(self._database, connection, subject, condition)
+            lambda connection: notices.set_notice(self._database, connection, subject, condition)
         )
 
     async def record_verification(self, verification: Verification) -> None:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
-from agent.store import parts
+from agent.model.web_login import WebSession
+from agent.store import web_logins
 from agent.store.state.transactions import Transactions
-
-# The parts import these classes, when they are used.
-if TYPE_CHECKING:
-    from agent.model.web_login import WebSession
 
 __all__ = ["SqlWebLogins"]
 
@@ -22,15 +18,13 @@ class SqlWebLogins(Transactions):
     async def open_web_session(self, session_id: str, person: str, role: str, seal: Callable[[datetime], str]) -> None:
         await self._write_bounded(
             self._logins,
-            lambda connection: parts.web_logins.open_web_session(
-                self._database, connection, session_id, person, role, seal
-            ),
+            lambda connection: web_logins.open_web_session(self._database, connection, session_id, person, role, seal),
         )
 
     async def use_web_session(self, session_id: str) -> WebSession | None:
         def read() -> tuple[WebSession, bool] | None:
             with self._database.begin_read() as connection:
-                return parts.web_logins.find_web_session(self._database, connection, session_id)
+                return web_logins.find_web_session(self._database, connection, session_id)
 
         found = await self._await_bounded(self._logins, read)
         if found is None:
@@ -38,26 +32,24 @@ class SqlWebLogins(Transactions):
         session, is_due = found
         if is_due:
             await self._write_bounded(
-                self._logins, lambda connection: parts.web_logins.record_use(self._database, connection, session_id)
+                self._logins, lambda connection: web_logins.record_use(self._database, connection, session_id)
             )
         return session
 
     async def end_web_session(self, session_id: str) -> None:
-        await self._write_bounded(
-            self._logins, lambda connection: parts.web_logins.end_web_session(connection, session_id)
-        )
+        await self._write_bounded(self._logins, lambda connection: web_logins.end_web_session(connection, session_id))
 
     async def begin_login(self, login_id: str) -> None:
         await self._write_bounded(
-            self._logins, lambda connection: parts.web_logins.begin_login(self._database, connection, login_id)
+            self._logins, lambda connection: web_logins.begin_login(self._database, connection, login_id)
         )
 
     async def finish_login(self, login_id: str) -> bool:
         return await self._write_bounded(
-            self._logins, lambda connection: parts.web_logins.finish_login(self._database, connection, login_id)
+            self._logins, lambda connection: web_logins.finish_login(self._database, connection, login_id)
         )
 
     async def count_failed_login(self, address: str) -> timedelta:
         return await self._write_bounded(
-            self._logins, lambda connection: parts.web_logins.count_failed_login(self._database, connection, address)
+            self._logins, lambda connection: web_logins.count_failed_login(self._database, connection, address)
         )

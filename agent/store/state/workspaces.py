@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from agent.model import KnownTarget, Link
 from agent.model.page_size import LearnedPageSize
 from agent.model.run import Lease, Run, WorkspaceRecord
-from agent.store import leases, page_sizes, parts, run_journal, targets, workspaces
+from agent.store import leases, page_sizes, plan_rows, run_journal, targets, workspaces
 from agent.store.state.transactions import Transactions
 
 __all__ = ["SqlWorkspaces"]
@@ -75,7 +75,7 @@ class SqlWorkspaces(Transactions):
         """Return (table, row) of all that a plan of the *planned* workspaces reads, for a recording."""
 
         def body(connection: Connection) -> list[tuple[str, dict[str, Any]]]:
-            return list(parts.plan_rows.export_plan_rows(connection, planned, configured, self._now()))
+            return list(plan_rows.export_plan_rows(connection, planned, configured, self._now()))
 
         return await self._read_transaction(body)
 
@@ -84,6 +84,6 @@ class SqlWorkspaces(Transactions):
 
         def body(connection: Connection) -> None:
             for table, each in rows.items():
-                parts.plan_rows.import_plan_rows(connection, table, each)
+                plan_rows.import_plan_rows(connection, table, each)
 
         await self._write_transaction(body)
