@@ -31,7 +31,7 @@ RULES = {
 
 @contextmanager
 def opened() -> Iterator[Browser]:
-    chromium = require("chromium")
+    chromium = require("chromium-headless-shell")
     # Playwright's own Node.js, which drives it, is linked against it.
     require("libatomic.so.1")
     with sync_playwright() as playwright:
