@@ -37,7 +37,7 @@ from threading import Lock
 
 from tests import counted_lines
 
-__all__ = ["LONGEST_REQUEST", "PYTHON", "REPOSITORY", "ForkedProcess", "fork"]
+__all__ = ["EXECUTABLE", "LONGEST_REQUEST", "PYTHON", "REPOSITORY", "ForkedProcess", "fork"]
 
 # What the agent imports where it first needs it, and nearly every command needs.
 LIBRARIES = (
@@ -52,6 +52,8 @@ LIBRARIES = (
 )
 # A test may set another, whose processes are forked.
 PYTHON = sys.executable
+EXECUTABLE = "FORKED_PROCESS_EXECUTABLE"
+"""A variable with the Python that a forked process starts others with."""
 REPOSITORY = Path(__file__).parent.parent.parent
 LONGEST_REQUEST = 1 << 20
 LONGEST_START_SECONDS = 120.0
@@ -344,6 +346,8 @@ def _become(request: Mapping[str, object], streams: Sequence[int]) -> None:
     os.environ.clear()
     os.environ.update(environment)
     time.tzset()
+    # What the process starts itself can be forked too.
+    sys.executable = environment.get(EXECUTABLE, sys.executable)
     os.chdir(str(folder))
     sys.argv = [str(REPOSITORY / "agent" / "__main__.py"), *arguments]
     if counted_lines.VARIABLE in os.environ:

@@ -11,7 +11,8 @@ import pytest
 
 from sandbox.server import run_sandbox
 from tests.e2e.agent_process import Agent
-from tests.e2e.forked_command import forked_command
+from tests.e2e.fork_server import EXECUTABLE
+from tests.e2e.forked_command import forked_command, forked_reader
 from tests.guide_page import Page, pages
 from tests.programs import require
 
@@ -36,12 +37,17 @@ def test_commands_of_a_guide_do_what_they_are_there_for(guide: Page, tmp_path: P
         if re.search(rf"\b{program}\b", commands):
             require(program)
     folder = tmp_path / "folder"
-    with run_sandbox(seed=1, size=SIZES.get(guide.name, SMALL)) as sandbox, forked_command() as binaries:
+    with (
+        run_sandbox(seed=1, size=SIZES.get(guide.name, SMALL)) as sandbox,
+        forked_command() as binaries,
+        forked_reader() as python,
+    ):
         agent = Agent(sandbox.write_config(folder))
         (folder / "sandbox-out").symlink_to(".")
         environment = agent.environment | {
             "PATH": f"{binaries}:{os.environ['PATH']}",
             "COLUMNS": "120",
+            EXECUTABLE: str(python),
         }
         for block in guide.blocks:
             if not block.mark.startswith("runs: "):
