@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +13,9 @@ from typing import Any
 import boto3
 import httpx
 from botocore.config import Config
+
+from tests.plain_http import get
+from tests.waiting import wait_until
 
 __all__ = ["ObjectStore", "object_store"]
 
@@ -71,13 +73,13 @@ def object_store(*buckets: str) -> Iterator[ObjectStore]:
 
 
 def _wait_until_it_answers(store: ObjectStore, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(WITHIN_SECONDS * 10):
+    def answers() -> bool:
         if process.poll() is not None:
             raise RuntimeError(f"the object store ended with {process.returncode}")
         try:
-            httpx.get(store.endpoint, trust_env=False)
+            get(store.endpoint)
         except httpx.TransportError:
-            time.sleep(0.1)
-        else:
-            return
-    raise TimeoutError("the object store did not answer")
+            return False
+        return True
+
+    wait_until(answers, "an answer of the object store")

@@ -11,15 +11,14 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
-import httpx
 import yaml
 
+from tests.plain_http import get
 from tests.programs import require
 
 __all__ = ["Prometheus", "scraping"]
 
 LISTENING = re.compile(r'msg="Listening on" address=(?:\[::\]|127\.0\.0\.1):(\d+)')
-LONGEST_SECONDS = 120
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Prometheus:
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the series of *expression* now. Raises `AssertionError` if Prometheus refuses it."""
         url = f"http://127.0.0.1:{self.port}/api/v1/query"
-        answer = httpx.get(url, params={"query": expression}, timeout=LONGEST_SECONDS, trust_env=False)
+        answer = get(url, params={"query": expression})
         assert answer.status_code == 200, answer.text
         found: list[dict[str, Any]] = answer.json()["data"]["result"]
         return found

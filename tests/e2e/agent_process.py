@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.e2e.fork_server import REPOSITORY, ForkedProcess, fork
+from tests.waiting import LONGEST_SECONDS
 
 __all__ = ["LONGEST_SECONDS", "REPOSITORY", "Agent", "AgentProcess", "Ran"]
 
 AgentProcess = ForkedProcess | subprocess.Popen[bytes]
-# Longer than any command takes on a busy machine: it only keeps a hung command from hanging the suite.
-LONGEST_SECONDS = 300.0
 
 
 @dataclass(frozen=True)

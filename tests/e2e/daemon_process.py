@@ -21,6 +21,7 @@ from agent.settings.token import Role, hashed_token
 from sandbox.server import Sandbox
 from tests import counted_lines
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent, AgentProcess
+from tests.plain_http import get
 
 __all__ = ["OPERATOR", "READER", "Serving", "access", "configured", "serving"]
 
@@ -51,7 +52,7 @@ class Serving:
                 return line
 
     def answer(self, path: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=LONGEST_SECONDS, trust_env=False)
+        return get(f"http://127.0.0.1:{self.port}{path}")
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         self.process.send_signal(number)

@@ -14,7 +14,7 @@ import orjson
 import yaml
 from sqlalchemy import Engine, create_engine, select
 
-from agent.store.tables import changes, leases, links, runs
+from agent.store.tables import changes, leases, links, request_budgets, runs
 from sandbox.pigment.write_log import Write
 from sandbox.server import Sandbox
 from tests.e2e.agent_process import Agent, AgentProcess
@@ -137,6 +137,11 @@ class State:
         """As if 15 s had passed."""
         with self.engine.begin() as connection:
             connection.execute(leases.update().values(renewed_at=0))
+
+    def let_pauses_end(self) -> None:
+        """As if the time had passed that a host asked all processes to wait."""
+        with self.engine.begin() as connection:
+            connection.execute(request_budgets.update().values(paused_until=0))
 
     def renewed_at(self) -> set[int]:
         """Return when each lease was renewed last: 0 where it was released."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -26,22 +25,16 @@ from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests import postgres
 from tests.e2e.agent_process import LONGEST_SECONDS, REPOSITORY, Agent, AgentProcess
-from tests.e2e.daemon_process import OPERATOR, Serving, access, configured, serving
+from tests.e2e.daemon_process import Serving, access, configured, serving
+from tests.e2e.requested_run import ended, operator_at
 from tests.e2e.tcp_proxy import Proxy, Trap, proxied
+from tests.waiting import wait_until
 
-__all__ = ["LATAM", "VOID_AFTER", "Pair", "made_pair", "wait_until"]
+__all__ = ["LATAM", "VOID_AFTER", "Pair", "made_pair"]
 
 LATAM, EUROPE, GROUP = "pigment-latam", "pigment-eu", "Pigment LatAm"
 TICK = "tick:every 1h"
 VOID_AFTER = 15 * 1_000_000
-
-
-def wait_until(holds: Callable[[], object]) -> None:
-    ends = time.monotonic() + LONGEST_SECONDS
-    while not holds():
-        if time.monotonic() > ends:
-            raise TimeoutError
-        time.sleep(0.25)
 
 
 @dataclass(frozen=True)
@@ -94,8 +87,8 @@ class Pair:
     def begin(self) -> None:
         """Count from now on, with both replicas at work and nothing left to do."""
         self.sandbox.faults.clear()
-        wait_until(self.are_ready)
-        wait_until(lambda: not self.rows(select(jobs.c.id)))
+        wait_until(self.are_ready, "both replicas ready")
+        wait_until(lambda: not self.rows(select(jobs.c.id)), "the end of each job")
         self.sandbox.workspace(LATAM).write_log.clear()
         self.known = {run for (run,) in self.rows(select(runs.c.id))}
         for replica in self.replicas:
@@ -120,9 +113,13 @@ class Pair:
         member = self.sandbox.workspace(LATAM).find_member(email)
         return member is not None and member.active
 
+    def wait_for_one(self, people: Sequence[str]) -> None:
+        """Wait until the first of *people* is created, and others are not yet."""
+        wait_until(lambda: any(map(self.is_active, people)), "the first newcomer")
+
     def wait_for_tick(self, people: Sequence[str]) -> None:
         """Wait until the tick has ended that creates *people*."""
-        wait_until(lambda: all(map(self.is_active, people)) and not self.rows(select(jobs.c.id)))
+        wait_until(lambda: all(map(self.is_active, people)) and not self.rows(select(jobs.c.id)), "the end of the tick")
 
     def created(self) -> Counter[str]:
         writes = self.sandbox.workspace(LATAM).write_log.writes
@@ -141,32 +138,17 @@ class Pair:
     def worker(self) -> int:
         """Return the number of the replica that works on the tick, once one does."""
         query = select(daemons.c.pid).join(jobs, jobs.c.replica == daemons.c.id).where(jobs.c.id == TICK)
-        wait_until(lambda: self.rows(query))
-        ((pid,),) = self.rows(query)
+        ((pid,),) = wait_until(lambda: self.rows(query), "a replica at work on the tick")
         return [replica.process.pid for replica in self.replicas].index(pid)
 
     def ask(self, number: int, **wanted: object) -> dict[str, Any]:
         """Request a run of the replica, and return it as it ended."""
         with self.client(number) as client:
             asked = client.post(f"/workspaces/{LATAM}/runs", json={"mode": "sync", "reason": "a look"} | wanted)
-            run = asked.raise_for_status().json()["id"]
-            found: dict[str, Any] = {}
-
-            def has_ended() -> bool:
-                nonlocal found
-                found = client.get(f"/runs/{run}").raise_for_status().json()
-                return bool(found["finished_at"])
-
-            wait_until(has_ended)
-            return found
+            return ended(client, f"/runs/{asked.raise_for_status().json()['id']}")
 
     def client(self, number: int) -> httpx.Client:
-        return httpx.Client(
-            base_url=f"http://127.0.0.1:{self.replicas[number].port}/api/v1",
-            headers={"Authorization": f"Bearer {OPERATOR}"},
-            timeout=LONGEST_SECONDS,
-            trust_env=False,
-        )
+        return operator_at(self.replicas[number])
 
     def kill(self, number: int) -> None:
         self.replicas[number].process.send_signal(signal.SIGKILL)
@@ -205,7 +187,7 @@ class Pair:
             spring = partial(replica.process.send_signal, signal.SIGSTOP)
             proxy.trap = Trap(statement.encode(), spring, is_committed)
             traps.append(proxy.trap)
-        wait_until(lambda: any(trap.sprung.is_set() for trap in traps))
+        wait_until(lambda: any(trap.sprung.is_set() for trap in traps), f"a replica at {statement}")
         number = [trap.sprung.is_set() for trap in traps].index(True)
         self.proxies[1 - number].trap = None
         return number
@@ -219,7 +201,7 @@ class Pair:
 
     def expect_all_at_work(self) -> None:
         """Both replicas are ready and take requests."""
-        wait_until(self.are_ready)
+        wait_until(self.are_ready, "both replicas ready")
         for number in range(len(self.replicas)):
             assert self.ask(number)["status"] == "done"
 
@@ -268,7 +250,7 @@ def made_pair(folder: Path, **login: object) -> Iterator[Pair]:
         for agent in agents:
             pair.replicas.append(stack.enter_context(serving(agent)))
         first = select(runs.c.workspace).where(runs.c.finished_at.is_not(None))
-        wait_until(lambda: len(set(pair.rows(first))) == 2)
+        wait_until(lambda: len(set(pair.rows(first))) == 2, "the first tick")
         try:
             yield pair
         finally:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.e2e.agent_process import Agent, AgentProcess
+from tests.e2e.agent_process import LONGEST_SECONDS, Agent, AgentProcess
+from tests.waiting import wait_until
 
-__all__ = ["PATIENCE_SECONDS", "Running", "started"]
-
-PATIENCE_SECONDS = 300
+__all__ = ["Running", "started"]
 
 
 @dataclass
@@ -33,18 +31,18 @@ class Running:
 
     def wait_until(self, holds: Callable[[], object]) -> None:
         """Wait until *holds*; raises when the process ends before it does."""
-        for _ in range(PATIENCE_SECONDS * 20):
-            if holds():
-                return
-            assert self.process.poll() is None, f"it ended before: {self.out} {self.err}"
-            try:
-                self.process.wait(0.05)
-            except subprocess.TimeoutExpired:
-                continue
-        raise TimeoutError
+
+        def holds_before_the_end() -> object:
+            # In this order: the end may be what makes it hold.
+            is_over = self.process.poll() is not None
+            found = holds()
+            assert found or not is_over, f"it ended before: {self.out} {self.err}"
+            return found
+
+        wait_until(holds_before_the_end, "a moment of the sync")
 
     def end(self) -> int:
-        return self.process.wait(PATIENCE_SECONDS)
+        return self.process.wait(LONGEST_SECONDS)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 
 import httpx
 
+from tests import plain_http
 from tests.contract.scim_servers import InThread, Server
 
 __all__ = ["Target", "serving"]
@@ -37,7 +38,7 @@ class Target:
     def members(self) -> dict[str, dict[str, Any]]:
         """Return the whole listing by id, as the server itself shows it."""
         found: dict[str, dict[str, Any]] = {}
-        with httpx.Client(headers={"Authorization": f"Bearer {self.token}"}) as client:
+        with plain_http.client(headers={"Authorization": f"Bearer {self.token}"}) as client:
             while True:
                 answer = client.get(f"{self.url}/Users", params={"startIndex": len(found) + 1, "count": PAGE})
                 answer.raise_for_status()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -15,15 +14,16 @@ import pytest
 from agent.version import installed_version
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
+from tests import plain_http
 from tests.e2e.agent_process import Agent
 from tests.e2e.company import leavers
 from tests.e2e.daemon_process import OPERATOR, READER, Serving, access, configured, serving
+from tests.e2e.requested_run import ended
 
 pytestmark = pytest.mark.traced
 
 LATAM = "pigment-latam"
 RUNS = f"/api/v1/workspaces/{LATAM}/runs"
-WITHIN_SECONDS = 300
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
@@ -49,7 +49,7 @@ def daemon(agent: Agent) -> Iterator[Serving]:
 @pytest.fixture
 def client(daemon: Serving) -> Iterator[httpx.Client]:
     """A client without a token."""
-    with httpx.Client(base_url=f"http://127.0.0.1:{daemon.port}", trust_env=False, timeout=300) as client:
+    with plain_http.client(f"http://127.0.0.1:{daemon.port}") as client:
         yield client
 
 
@@ -62,15 +62,6 @@ def operator(client: httpx.Client) -> httpx.Client:
 def journal(agent: Agent) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(agent.run("history", "--format", "json", "--limit", "1000").out)
     return found
-
-
-def ended(client: httpx.Client, url: str) -> dict[str, Any]:
-    for _ in range(WITHIN_SECONDS * 10):
-        run: dict[str, Any] = client.get(url).raise_for_status().json()
-        if run["finished_at"]:
-            return run
-        time.sleep(0.1)
-    raise TimeoutError(url)
 
 
 def test_requested_run_is_accepted_at_once_and_journals_its_requester(operator: httpx.Client, agent: Agent) -> None:
@@ -288,12 +279,10 @@ def test_failed_logins_are_limited_and_get_a_retry_time(agent: Agent, sandbox: S
     fresh = configured(sandbox, tmp_path, None, server=access())
     with serving(fresh) as daemon:
         url = f"http://127.0.0.1:{daemon.port}"
-        codes = [
-            httpx.post(f"{url}/login", data={"token": f"guess{n}"}, trust_env=False).status_code for n in range(10)
-        ]
-        late = httpx.post(f"{url}/login", data={"token": "guess10"}, trust_env=False)
+        codes = [plain_http.post(f"{url}/login", data={"token": f"guess{n}"}).status_code for n in range(10)]
+        late = plain_http.post(f"{url}/login", data={"token": "guess10"})
         # Behind a proxy all clients share one address: one outdated script must not block a pause by others.
-        right = httpx.post(f"{url}/login", data={"token": OPERATOR}, trust_env=False)
+        right = plain_http.post(f"{url}/login", data={"token": OPERATOR})
         line = daemon.until("login.refused")
 
     assert codes == [401] * 10
@@ -306,7 +295,7 @@ def test_token_that_is_removed_from_the_file_is_refused(sandbox: Sandbox, tmp_pa
     fresh = configured(sandbox, tmp_path, None, server=access())
     with serving(fresh) as daemon:
         url = f"http://127.0.0.1:{daemon.port}"
-        with httpx.Client(base_url=url, trust_env=False) as browser:
+        with plain_http.client(url) as browser:
             logged_in(browser)
             configured(sandbox, tmp_path, None, server={"port": 0})
             daemon.until("config.reloaded")

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, given, settings
@@ -18,6 +17,7 @@ from schemathesis.specs.openapi.checks import ignored_auth, positive_data_accept
 
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import run_sandbox
+from tests import plain_http
 from tests.e2e.daemon_process import OPERATOR, Serving, access, configured, serving
 
 LATAM = "pigment-latam"
@@ -36,7 +36,7 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 def described(daemon: Serving) -> BaseSchema:
     """Return the served document, with the names of real workspaces, so that more than 404 is covered."""
     url = f"http://127.0.0.1:{daemon.port}"
-    document = httpx.get(f"{url}/api/v1/openapi.json", trust_env=False).raise_for_status().json()
+    document = plain_http.get(f"{url}/api/v1/openapi.json").raise_for_status().json()
     for path in document["paths"].values():
         for operation in path.values():
             for parameter in operation.get("parameters", ()):

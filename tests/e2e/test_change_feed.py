@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 
 from sandbox.company import Person
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
-from tests.e2e.agent_process import LONGEST_SECONDS
+from tests import plain_http
 from tests.e2e.company import LATAM
 from tests.e2e.daemon_process import READER, access, configured, serving
+from tests.waiting import wait_until
 
 FEED = {"every": "10s", "whole_run_every": "10s"}
-
-
-def wait_until(holds: Callable[[], bool]) -> None:
-    until = time.monotonic() + LONGEST_SECONDS
-    while not holds():
-        assert time.monotonic() < until, "it did not happen"
-        time.sleep(0.2)
 
 
 @dataclass(frozen=True)
@@ -81,7 +72,7 @@ def test_leavers_are_out_some_polls_later_and_the_feed_is_shown(tmp_path: Path, 
 
         with serving(agent) as served:
             metric = "pigment_sync_feed_last_poll_timestamp_seconds"
-            wait_until(lambda: f'{metric}{{connector="{fed.connector}"}}' in served.answer("/metrics").text)
+            wait_until(lambda: f'{metric}{{connector="{fed.connector}"}}' in served.answer("/metrics").text, "a poll")
             assert active_leavers() == emails
 
             company.suspend(disabled)
@@ -90,12 +81,12 @@ def test_leavers_are_out_some_polls_later_and_the_feed_is_shown(tmp_path: Path, 
             company.delete(deleted)
             started = served.until("run.started", lambda line: line["trigger"] == "feed")
             served.until("run.finished", lambda line: line["run_id"] == started["run_id"])
-            wait_until(lambda: active_leavers() == set())
+            wait_until(lambda: active_leavers() == set(), "the deactivation of the leavers")
 
             if fed.has_times:
                 counted = f'feed_lag_seconds_count{{connector="{fed.connector}"}} 3.0'
-                wait_until(lambda: counted in served.answer("/metrics").text)
-            with httpx.Client(base_url=f"http://127.0.0.1:{served.port}", trust_env=False) as browser:
+                wait_until(lambda: counted in served.answer("/metrics").text, "three lags")
+            with plain_http.client(f"http://127.0.0.1:{served.port}") as browser:
                 browser.post("/login", data={"token": READER})
                 page = browser.get("/").text
             assert f"Change feed {fed.connector}: polled" in page
@@ -116,8 +107,8 @@ def test_feed_without_its_permission_is_shown_and_runs_go_on(tmp_path: Path) -> 
             refused = served.until("feed.not_polled")
             assert "okta.logs.read" in refused["error"]
             # The daemon's own first run may still hold the workspace.
-            wait_until(lambda: agent.run("sync", "-w", LATAM).code in {0, 4})
-            with httpx.Client(base_url=f"http://127.0.0.1:{served.port}", trust_env=False) as browser:
+            wait_until(lambda: agent.run("sync", "-w", LATAM).code in {0, 4}, "a sync of the command")
+            with plain_http.client(f"http://127.0.0.1:{served.port}") as browser:
                 browser.post("/login", data={"token": READER})
                 page = browser.get("/").text
             assert "Change feed okta-main is off: " in page

@@ -8,7 +8,6 @@ import os
 import signal
 import sqlite3
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -22,6 +21,7 @@ from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent, Ran
 from tests.e2e.command_line import run_command
 from tests.e2e.forked_command import forked_reader
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.traced
 
@@ -180,8 +180,7 @@ def children(pid: int) -> list[int]:
 
 
 def wait_for_child(pid: int, module: str) -> int:
-    deadline = time.monotonic() + LONGEST_SECONDS
-    while time.monotonic() < deadline:
+    def found() -> int | None:
         for child in children(pid):
             try:
                 command = Path(f"/proc/{child}/cmdline").read_text("utf-8")
@@ -189,8 +188,9 @@ def wait_for_child(pid: int, module: str) -> int:
                 continue
             if module in command:
                 return child
-        time.sleep(0.02)
-    raise AssertionError(f"{module} was not started")
+        return None
+
+    return wait_until(found, f"a process of {module}")
 
 
 def test_sdk_process_that_is_killed_and_what_others_see_of_it(sandbox: Sandbox, config: Path) -> None:
@@ -201,10 +201,9 @@ def test_sdk_process_that_is_killed_and_what_others_see_of_it(sandbox: Sandbox, 
     process = agent.start("compare", "-w", LATAM, "--with", "okta-sdk", variables={"OKTA_CLIENT_TOKEN": "of the shell"})
     child = wait_for_child(process.pid, "okta_sdk_process")
     # It reads the whole request before it asks Okta for anything.
-    deadline = time.monotonic() + LONGEST_SECONDS
-    while not any(each.path == "/oauth2/v1/token" for each in sandbox.requests("okta")[-1:]):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(
+        lambda: any(each.path == "/oauth2/v1/token" for each in sandbox.requests("okta")[-1:]), "a request for a token"
+    )
     seen = Path(f"/proc/{child}/cmdline").read_text("utf-8") + Path(f"/proc/{child}/environ").read_text("utf-8")
     os.kill(child, signal.SIGKILL)
     out, err = process.communicate(timeout=LONGEST_SECONDS)

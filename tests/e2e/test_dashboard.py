@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 
@@ -12,11 +10,11 @@ import yaml
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import run_sandbox
 from tests.dashboard import load, queries
-from tests.e2e.agent_process import LONGEST_SECONDS
 from tests.e2e.daemon_process import configured, serving
 from tests.e2e.test_serve import LATAM, active
 from tests.notice_receivers import webhook
 from tests.prometheus_server import Prometheus, scraping
+from tests.waiting import wait_until
 
 DRY = "pigment-eu"
 EMPTY_WHEN_ALL_IS_WELL = {
@@ -31,15 +29,12 @@ EMPTY_WHEN_ALL_IS_WELL = {
 """Panels that show nothing in this test: no change fails, no limit is reached, and no run is in progress."""
 
 
-def wait_for(what: Callable[[], bool]) -> None:
-    until = time.monotonic() + LONGEST_SECONDS
-    while not what():
-        assert time.monotonic() < until, "it did not happen in time"
-        time.sleep(0.5)
-
-
 def count_of(prometheus: Prometheus, expression: str) -> float:
     return sum(float(each["value"][1]) for each in prometheus.query(expression))
+
+
+def wait_for_series(prometheus: Prometheus, expression: str) -> None:
+    wait_until(lambda: count_of(prometheus, expression) > 0, expression)
 
 
 def test_every_panel_shows_what_a_real_agent_does(tmp_path: Path) -> None:
@@ -54,15 +49,13 @@ def test_every_panel_shows_what_a_real_agent_does(tmp_path: Path) -> None:
         document["reports"] = [report]
         agent.config.write_text(yaml.safe_dump(document), "utf-8")
         with serving(agent) as daemon, scraping(daemon.port, tmp_path) as prometheus:
-            wait_for(
-                lambda: count_of(prometheus, f'pigment_sync_last_apply_timestamp_seconds{{workspace="{LATAM}"}}') > 0
-            )
+            wait_for_series(prometheus, f'pigment_sync_last_apply_timestamp_seconds{{workspace="{LATAM}"}}')
             sandbox.company.leave(next(iter(active(sandbox))))
-            wait_for(lambda: count_of(prometheus, 'increase(pigment_sync_changes_total{kind="deactivate"}[5m])') > 0)
-            wait_for(lambda: count_of(prometheus, "pigment_sync_report_last_delivered_timestamp_seconds") > 0)
-            wait_for(lambda: count_of(prometheus, 'rate(pigment_sync_feed_polls_total{outcome="done"}[5m])') > 0)
+            wait_for_series(prometheus, 'increase(pigment_sync_changes_total{kind="deactivate"}[5m])')
+            wait_for_series(prometheus, "pigment_sync_report_last_delivered_timestamp_seconds")
+            wait_for_series(prometheus, 'rate(pigment_sync_feed_polls_total{outcome="done"}[5m])')
             # A counter that begins above 0 has no increase before its second value.
-            wait_for(lambda: count_of(prometheus, "increase(pigment_sync_runs_total[5m])") > 0)
+            wait_for_series(prometheus, "increase(pigment_sync_runs_total[5m])")
             found = {query: prometheus.query(query.expression) for query in queries(load())}
             planned = {each["metric"]["workspace"] for each in prometheus.query("pigment_sync_planned_changes > 0")}
             members = count_of(prometheus, f'pigment_sync_members{{workspace="{DRY}",state="active"}}')

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, expect
 
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
+from tests import plain_http
 from tests.e2e import browser
 from tests.e2e.daemon_process import Serving, configured, serving
 from tests.e2e.oidc_provider import oidc_provider
@@ -69,7 +70,7 @@ def test_user_of_a_group_logs_in_with_its_role(
 
 @pytest.mark.parametrize("sub", ["eve", "odd"])
 def test_user_of_no_group_gets_an_explanation(daemon: Serving, issuer: str, sub: str) -> None:
-    with httpx.Client(trust_env=False) as client:
+    with plain_http.client() as client:
         answer = came_back(client, daemon, sub)
         assert (answer.status_code, "None of your groups" in answer.text) == (403, True)
         assert client.get(f"{url(daemon)}/").status_code == 303
@@ -84,7 +85,7 @@ def came_back(client: httpx.Client, daemon: Serving, sub: str) -> httpx.Response
 
 
 def test_login_that_was_not_started_here_is_refused(daemon: Serving, issuer: str) -> None:
-    with httpx.Client(trust_env=False) as attacker, httpx.Client(trust_env=False) as victim:
+    with plain_http.client() as attacker, plain_http.client() as victim:
         begun = attacker.get(f"{url(daemon)}/login/oidc")
         agreed = attacker.post(begun.headers["location"], data={"sub": "ana"})
         lured = victim.get(agreed.headers["location"])
@@ -97,7 +98,7 @@ def test_login_that_was_not_started_here_is_refused(daemon: Serving, issuer: str
 
 
 def test_authorization_response_can_be_used_once(daemon: Serving) -> None:
-    with httpx.Client(trust_env=False) as client:
+    with plain_http.client() as client:
         answer = came_back(client, daemon, "leo")
         assert answer.status_code == 200
         assert client.get(str(answer.url)).status_code == 403
@@ -106,6 +107,6 @@ def test_authorization_response_can_be_used_once(daemon: Serving) -> None:
 def test_unreachable_provider_is_reported(sandbox: Sandbox, tmp_path: Path) -> None:
     oidc = {"issuer": "http://127.0.0.1:9", "client_id": "x", "client_secret": "y", "roles": ROLES}
     with serving(configured(sandbox, tmp_path, None, server={"port": 0, "oidc": oidc})) as daemon:
-        answer = httpx.get(f"{url(daemon)}/login/oidc", trust_env=False)
+        answer = plain_http.get(f"{url(daemon)}/login/oidc")
 
     assert (answer.status_code, "server.oidc.issuer" in answer.text) == (502, True)

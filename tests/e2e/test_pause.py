@@ -6,17 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from threading import Event
 from typing import Any
 
-import httpx
 import pytest
 
 from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
-from tests.e2e.agent_process import LONGEST_SECONDS, Agent
-from tests.e2e.daemon_process import OPERATOR, access, configured, serving
+from tests.e2e.agent_process import Agent
+from tests.e2e.daemon_process import access, configured, serving
+from tests.e2e.requested_run import ended, operator_at
 from tests.e2e.running_sync import started
 
 pytestmark = pytest.mark.traced
@@ -47,17 +46,6 @@ def created(sandbox: Sandbox) -> int:
 
 def outcomes(run: dict[str, Any]) -> Counter[str]:
     return Counter(change["outcome"] for change in run["changes"] if change["kind"] == "create")
-
-
-def ended(client: httpx.Client, url: str) -> dict[str, Any]:
-    """Return the run at *url* once it has ended."""
-    waiting = Event()
-    for _ in range(3_000):
-        run: dict[str, Any] = client.get(url).raise_for_status().json()
-        if run["finished_at"]:
-            return run
-        waiting.wait(0.1)
-    raise TimeoutError(url)
 
 
 def test_pause_stops_a_running_sync_before_its_next_change(sandbox: Sandbox, tmp_path: Path) -> None:
@@ -96,12 +84,7 @@ def test_pause_through_the_api_stops_the_run_of_the_daemon(sandbox: Sandbox, tmp
     hire(sandbox)
     with (
         serving(agent) as daemon,
-        httpx.Client(
-            base_url=f"http://127.0.0.1:{daemon.port}/api/v1/workspaces/{LATAM}",
-            headers={"Authorization": f"Bearer {OPERATOR}"},
-            timeout=LONGEST_SECONDS,
-            trust_env=False,
-        ) as operator,
+        operator_at(daemon, f"/workspaces/{LATAM}") as operator,
     ):
         run_id = operator.post("/runs", json={"mode": "sync"}).raise_for_status().json()["id"]
         daemon.until("change.applied", lambda line: line["kind"] == "create")

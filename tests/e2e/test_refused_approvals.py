@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -20,15 +19,17 @@ from agent.settings.token import Role, hashed_token
 from agent.store.tables import approvals
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
+from tests import plain_http
 from tests.e2e.agent_process import Agent
 from tests.e2e.company import leavers
 from tests.e2e.daemon_process import OPERATOR, READER, configured, serving
+from tests.e2e.requested_run import ended
 
 pytestmark = pytest.mark.traced
 
 LATAM, APAC = "pigment-latam", "pigment-apac"
 SECOND = "pgs_" + "s" * 43
-GONE, WITHIN_SECONDS = 5, 300
+GONE = 5
 MAX = "max-deactivations"
 
 
@@ -93,15 +94,7 @@ class Person:
 
     def plan(self, workspace: str) -> dict[str, Any]:
         accepted = self.api.post(f"/api/v1/workspaces/{workspace}/runs", json={"mode": "plan"})
-        return self.ended(accepted.json()["url"])
-
-    def ended(self, url: str) -> dict[str, Any]:
-        for _ in range(WITHIN_SECONDS * 10):
-            run: dict[str, Any] = self.api.get(url).raise_for_status().json()
-            if run["finished_at"]:
-                return run
-            time.sleep(0.1)
-        raise TimeoutError(url)
+        return ended(self.api, accepted.json()["url"])
 
     def approve(self, plan: dict[str, Any], **body: object) -> httpx.Response:
         return self.api.post(
@@ -137,7 +130,7 @@ def test_each_refused_approval_says_why_on_the_page_and_by_the_api(sandbox: Sand
     first = leavers(sandbox, GONE - 1)
     with serving(agent) as daemon, ExitStack() as stack:
         base = f"http://127.0.0.1:{daemon.port}"
-        clients = [stack.enter_context(httpx.Client(base_url=base, trust_env=False, timeout=300)) for _ in range(6)]
+        clients = [stack.enter_context(plain_http.client(base)) for _ in range(6)]
         ana, bea, reader = (Person(clients.pop(), clients.pop(), token) for token in (OPERATOR, SECOND, READER))
         for each in (ana, bea, reader):
             each.log_in()
@@ -152,12 +145,12 @@ def test_each_refused_approval_says_why_on_the_page_and_by_the_api(sandbox: Sand
         refuse(reader, plan, Bad(403, "audit has the role read; this needs operate", {}, {}))
         assert history(agent) == before
 
-        recorded = ana.ended(ana.approve(plan, guards=[MAX], confirm=GONE).json()["url"])
+        recorded = ended(ana.api, ana.approve(plan, guards=[MAX], confirm=GONE).json()["url"])
         assert recorded["status"] == "held"
         refuse(ana, plan, Bad(409, "ana@acme.com approved this plan before", {}, {"guards": [MAX]}))
         expire_approvals(agent)
         assert "The approval of ana@acme.com of 20" in words(bea.page.get(f"/runs/{plan['id']}"))
-        late = bea.ended(bea.approve(plan, guards=[MAX]).json()["url"])
+        late = ended(bea.api, bea.approve(plan, guards=[MAX]).json()["url"])
         assert late["status"] == "held"
         assert re.search(r"The approval of ana@acme.com of 20\S+ \S+ UTC has expired", late["error"])
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent
 from tests.e2e.daemon_process import Serving, access, configured, serving
 from tests.postgres import new_database
+from tests.waiting import wait_until
 
 LATAM, GROUP = "pigment-latam", "Pigment LatAm"
 TICK = "tick:every 1h"
@@ -64,6 +64,10 @@ class Harness:
     def has_jobs(self) -> bool:
         return bool(self.rows(select(jobs.c.id)))
 
+    def wait_for_tick(self) -> None:
+        """Wait until the tick has ended that creates the newcomers."""
+        wait_until(lambda: all(map(self.active, self.people)) and not self.has_jobs(), "the end of the tick")
+
 
 @pytest.fixture
 def harness(postgres_server: str, tmp_path: Path) -> Iterator[Harness]:
@@ -85,18 +89,10 @@ def addressed(body: Any) -> str:
     return str(body["userName"]).lower()
 
 
-def wait_until(holds: Callable[[], object]) -> None:
-    for _ in range(int(LONGEST_SECONDS * 10)):
-        if holds():
-            return
-        time.sleep(0.1)
-    raise TimeoutError
-
-
 def test_first_tick_of_two_replicas_that_start_together_is_one(harness: Harness) -> None:
     harness.sandbox.faults.clear()
     with serving(harness.agent) as one, serving(harness.agent) as two:
-        wait_until(lambda: all(map(harness.active, harness.people)) and not harness.has_jobs())
+        harness.wait_for_tick()
         codes = one.stop(), two.stop()
 
     assert codes == (0, 0)
@@ -109,7 +105,7 @@ def test_first_tick_of_two_replicas_that_start_together_is_one(harness: Harness)
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
 def test_other_replica_takes_up_what_is_left(how: signal.Signals, harness: Harness) -> None:
     with serving(harness.agent) as working:
-        wait_until(lambda: any(map(harness.active, harness.people)))
+        wait_until(lambda: any(map(harness.active, harness.people)), "the first newcomer")
         with serving(harness.agent) as other:
             working.process.send_signal(how)
             if how is signal.SIGKILL:
@@ -117,7 +113,7 @@ def test_other_replica_takes_up_what_is_left(how: signal.Signals, harness: Harne
             renewed = harness.renewed_at()
             taken = other.until("job.taken_over")
             since = harness.rows(select(leases.c.since).where(leases.c.workspace == TICK))[0][0]
-            wait_until(lambda: all(map(harness.active, harness.people)) and not harness.has_jobs())
+            harness.wait_for_tick()
             if how is signal.SIGSTOP:
                 wake(working)
             codes = other.stop(), working.stop() if how is signal.SIGSTOP else 0

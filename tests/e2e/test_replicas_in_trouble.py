@@ -18,16 +18,18 @@ from sqlalchemy import func, literal_column, select, text
 
 from agent.store.migrate import HEAD
 from agent.store.tables import feed_cursors, jobs, named_people, request_permits, runs, whole_runs
+from tests import plain_http
 from tests.copied_source import copy_source
-from tests.e2e.agent_process import LONGEST_SECONDS, REPOSITORY, Agent
+from tests.e2e.agent_process import REPOSITORY, Agent
 from tests.e2e.company import leavers
 from tests.e2e.daemon_process import OPERATOR, Serving, serving
 from tests.e2e.ended_process import Ended
 from tests.e2e.oidc_provider import oidc_provider
-from tests.e2e.replica_pair import LATAM, VOID_AFTER, Pair, made_pair, wait_until
+from tests.e2e.replica_pair import LATAM, VOID_AFTER, Pair, made_pair
 from tests.e2e.tcp_proxy import Trap, proxied
 from tests.pgbouncer import pooled
 from tests.postgres import free_port
+from tests.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,7 @@ def test_replicas_go_on_after_their_database_was_away(mode: str, has_moved: bool
     people = pair.hire(6)
     pair.slow_down(3)
     pair.start_tick()
-    wait_until(lambda: any(map(pair.is_active, people)))
+    pair.wait_for_one(people)
     pair.server.stop(mode)
     pair.sandbox.faults.clear()
     for replica in pair.replicas:
@@ -87,7 +89,7 @@ def test_replica_that_is_cut_off_stops_and_the_other_takes_up_the_rest(pair: Pai
     people = pair.hire(6)
     pair.slow_down(3)
     pair.start_tick()
-    wait_until(lambda: any(map(pair.is_active, people)))
+    pair.wait_for_one(people)
     working = pair.worker()
     pair.proxies[working].silence()
     pair.sandbox.faults.clear()
@@ -111,13 +113,13 @@ def test_replicas_whose_database_is_silent_for_both_go_on_once_it_answers(pair: 
     people = pair.hire(6)
     pair.slow_down(3)
     pair.start_tick()
-    wait_until(lambda: any(map(pair.is_active, people)))
+    pair.wait_for_one(people)
     for proxy in pair.proxies:
         proxy.silence()
     pair.sandbox.faults.clear()
     _, renewed_at = pair.lease()
     now = select(func.extract("epoch", func.clock_timestamp()) * 1_000_000)
-    wait_until(lambda: pair.rows(now)[0][0] > renewed_at + VOID_AFTER + 5_000_000)
+    wait_until(lambda: pair.rows(now)[0][0] > renewed_at + VOID_AFTER + 5_000_000, "five seconds with a void lease")
     written = len(pair.sandbox.workspace(LATAM).write_log.writes)
     unready = [replica.answer("/readyz").status_code for replica in pair.replicas]
     for proxy in pair.proxies:
@@ -201,7 +203,7 @@ def test_replicas_share_ticks_requests_and_budget_through_a_pooler(pair: Pair) -
 def browser_at(port: int) -> httpx.Client:
     """Return a browser that makes a connection for each request, as a load balancer may."""
     limits = httpx.Limits(max_keepalive_connections=0)
-    return httpx.Client(base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=LONGEST_SECONDS, trust_env=False)
+    return plain_http.client(f"http://127.0.0.1:{port}", limits=limits)
 
 
 def fields_of(page: str) -> dict[str, str]:
@@ -235,7 +237,7 @@ def test_page_goes_on_at_the_other_replica_when_one_is_killed(pair: Pair) -> Non
         fields |= {"reason": "they left"} | {name: str(len(departed)) for name in fields if "number" in name}
         approved = operator.post(f"/runs/{held['id']}/approval", data=fields)
         assert approved.status_code == 303, approved.text
-        wait_until(lambda: not any(pair.is_active(each.email.lower()) for each in departed))
+        wait_until(lambda: not any(pair.is_active(each.email.lower()) for each in departed), "the deactivations")
         agreed = visitor.post(begun.headers["location"], data={"sub": "ana"})
         back = visitor.get(agreed.headers["location"])
         shown = visitor.get("/").text
@@ -278,7 +280,7 @@ def test_replicas_whose_clocks_are_two_hours_apart_keep_ticks_leases_and_session
         people = pair.hire(6)
         pair.slow_down(3)
         pair.start_tick()
-        wait_until(lambda: any(map(pair.is_active, people)))
+        pair.wait_for_one(people)
         working = pair.worker()
         pair.kill(working)
         pair.sandbox.faults.clear()
@@ -307,12 +309,12 @@ def test_run_that_a_feed_asks_for_is_started_once_although_the_replica_that_poll
     wanted = select(whole_runs.c.workspace).where(whole_runs.c.why != "")
     with serving(with_feed(pair.agents[0])) as one, serving(with_feed(pair.agents[1])) as other:
         polled = select(feed_cursors.c.polled_at)
-        wait_until(lambda: pair.rows(polled))
-        first = pair.rows(polled)
+        first = wait_until(lambda: pair.rows(polled), "the first poll")
         # The second poll reads what happened in the minutes before the first.
-        wait_until(lambda: pair.rows(polled) != first)
+        wait_until(lambda: pair.rows(polled) != first, "the second poll")
         open_runs = select(runs.c.id).where(runs.c.finished_at.is_(None))
-        wait_until(lambda: not any(map(pair.rows, (select(named_people.c.person), wanted, open_runs))))
+        unfinished = (select(named_people.c.person), wanted, open_runs)
+        wait_until(lambda: not any(map(pair.rows, unfinished)), "the end of what was polled")
         pair.known = {run for (run,) in pair.rows(select(runs.c.id))}
         pair.sandbox.workspace(LATAM).write_log.clear()
         killed: list[Serving] = []
@@ -327,12 +329,12 @@ def test_run_that_a_feed_asks_for_is_started_once_although_the_replica_that_poll
         for proxy, trap in zip(pair.proxies, traps, strict=True):
             proxy.trap = trap
         people = pair.hire(1)
-        wait_until(lambda: killed)
+        wait_until(lambda: killed, "the kill of a replica")
         for trap in traps:
             trap.release()
         left = other if killed == [one] else one
         left.until("run.started", lambda line: line["workspace"] == LATAM)
-        wait_until(lambda: not pair.rows(wanted))
+        wait_until(lambda: not pair.rows(wanted), "the end of the wanted run")
 
     assert pair.created() == dict.fromkeys(people, 1)
     found = pair.rows(select(runs.c.id, runs.c.workspace, runs.c.reason).order_by(runs.c.started_at))
@@ -374,7 +376,7 @@ def test_release_before_works_on_one_database_with_this_one(pair: Pair, tmp_path
             people = pair.hire(6)
             pair.slow_down(3)
             pair.start_tick()
-            wait_until(lambda: any(map(pair.is_active, people)))
+            pair.wait_for_one(people)
             assert pair.worker() == older
         pair.kill(older)
         pair.sandbox.faults.clear()

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ from agent.cli.app import COMMANDS, app
 from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
-from tests.e2e.agent_process import LONGEST_SECONDS
 from tests.e2e.command_line import CommandLine
 from tests.e2e.daemon_process import configured, serving
 from tests.e2e.test_serve import LATAM
 from tests.notice_receivers import webhook
+from tests.waiting import wait_until
 
 Line = dict[str, Any]
 KEYS = ["at", "attempt", "bytes", "host", "method", "ms", "path", "request_id", "status"]
@@ -219,7 +218,7 @@ def test_killed_daemon_leaves_its_trace(sandbox: Sandbox, tmp_path: Path) -> Non
     trace = tmp_path / "trace.jsonl"
     process = agent.start("serve", "--trace", str(trace))
     try:
-        wait_until(lambda: trace.exists() and trace.read_bytes().count(b"\n") > 20)
+        wait_until(lambda: trace.exists() and trace.read_bytes().count(b"\n") > 20, "twenty requests in the trace")
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
@@ -227,13 +226,6 @@ def test_killed_daemon_leaves_its_trace(sandbox: Sandbox, tmp_path: Path) -> Non
     found = as_seen(lines(trace))
     assert found.total() > 20
     assert not found - answered(sandbox)
-
-
-def wait_until(holds: Callable[[], object]) -> None:
-    deadline = time.monotonic() + LONGEST_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def test_daemon_logs_each_request_with_its_run_and_workspace(sandbox: Sandbox, tmp_path: Path) -> None:

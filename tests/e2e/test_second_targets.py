@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 import yaml
 
 from sandbox.server import Sandbox, run_sandbox
+from tests import plain_http
 from tests.contract.scim_servers import TOKEN, django_scim2_server, scim2_server
 from tests.e2e.agent_process import Agent, Ran
 from tests.e2e.ended_process import unlimited
@@ -42,7 +42,7 @@ class Harness:
     ids: dict[str, str] = field(default_factory=dict)
 
     def _post(self, path: str, **body: object) -> dict[str, Any]:
-        answer = httpx.post(f"{self.sandbox.admin_url}/people{path}", json=body)
+        answer = plain_http.post(f"{self.sandbox.admin_url}/people{path}", json=body)
         answer.raise_for_status()
         shown: dict[str, Any] = answer.json()
         return shown
@@ -55,12 +55,12 @@ class Harness:
         self._post(f"/{self.ids[word]}/{action}", **body)
 
     def email(self, given: str) -> str:
-        answer = httpx.get(f"{self.sandbox.admin_url}/people/{self.ids[given]}")
+        answer = plain_http.get(f"{self.sandbox.admin_url}/people/{self.ids[given]}")
         return str(answer.json()["email"])
 
     def entitled(self) -> dict[str, str]:
         """Return the display names of all people who should be active members, by email."""
-        people = httpx.get(f"{self.sandbox.admin_url}/people", params={"directory": self.directory}).json()
+        people = plain_http.get(f"{self.sandbox.admin_url}/people", params={"directory": self.directory}).json()
         return {
             each["email"]: each["display_name"]
             for each in people

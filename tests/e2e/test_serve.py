@@ -14,7 +14,6 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 
@@ -22,6 +21,7 @@ from agent.server import server_address, serving_line
 from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
+from tests import plain_http
 from tests.e2e.agent_process import LONGEST_SECONDS
 from tests.e2e.daemon_process import OPERATOR, access, configured, serving
 from tests.notice_receivers import webhook
@@ -78,7 +78,7 @@ def test_second_daemon_on_one_state_logs_the_first_and_its_page_names_it(sandbox
             (other,) = second.until("daemon.started")["other_daemons"]
             assert other.startswith(f"pid {first.process.pid} on ")
             url = f"http://127.0.0.1:{second.port}"
-            with httpx.Client(base_url=url, trust_env=False, timeout=LONGEST_SECONDS, follow_redirects=True) as client:
+            with plain_http.client(url, follow_redirects=True) as client:
                 shown = client.post("/login", data={"token": OPERATOR}).text
             assert "2 daemons share this state." in shown
             assert f", pid {first.process.pid}: release" in shown

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests import postgres
 from tests.e2e.daemon_process import configured, serving
+from tests.waiting import wait_until
 
 LATAM = "pigment-latam"
 WITHIN_SECONDS = 120
@@ -76,8 +76,7 @@ def test_daemon_reports_a_stopped_server_and_ends_all_the_same(sandbox: Sandbox,
             daemon.until("run.finished")
             assert daemon.answer("/readyz").status_code == 200
             with stopped(url):
-                while daemon.answer("/readyz").status_code == 200:
-                    time.sleep(0.25)
+                wait_until(lambda: daemon.answer("/readyz").status_code != 200, "a daemon that is not ready")
                 assert daemon.answer("/healthz").status_code == 200
                 assert "pigment_sync_state_up 0.0" in daemon.answer("/metrics").text.splitlines()
                 command = agent.run("sync", "-w", LATAM, timeout=WITHIN_SECONDS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent, AgentProcess
 from tests.e2e.daemon_process import configured, serving
+from tests.waiting import wait_until
 
 LATAM = "pigment-latam"
 # Longer than any test here waits: a process that ends did not wait for the answer.
@@ -33,14 +33,6 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def agent(sandbox: Sandbox, tmp_path: Path) -> Agent:
     return Agent(sandbox.write_config(tmp_path, f"sqlite:///{tmp_path}/state.db"))
-
-
-def until(holds: Callable[[], bool]) -> None:
-    for _ in range(6_000):
-        if holds():
-            return
-        time.sleep(0.05)
-    raise TimeoutError
 
 
 def has_listed_again(sandbox: Sandbox) -> Callable[[], bool]:
@@ -60,7 +52,7 @@ def test_sync_that_reads_is_broken_off_and_its_run_closed(number: int, sandbox: 
     sandbox.faults.put(parse_rules({"faults": [SLOW]}))
     is_asked = has_listed_again(sandbox)
     process = agent.start("sync", "-w", LATAM)
-    until(is_asked)
+    wait_until(is_asked, "another listing of the workspace")
     code, err = ended(process, number)
     sandbox.faults.clear()
 
@@ -77,7 +69,7 @@ def test_plan_is_broken_off(sandbox: Sandbox, agent: Agent) -> None:
     sandbox.faults.put(parse_rules({"faults": [SLOW]}))
     is_asked = has_listed_again(sandbox)
     process = agent.start("plan", "-w", LATAM)
-    until(is_asked)
+    wait_until(is_asked, "another listing of the workspace")
     code, err = ended(process, signal.SIGINT)
 
     assert (code, err.splitlines()[-1]) == (1, "pigment-sync: stopped.")
@@ -96,7 +88,7 @@ def test_undo_that_has_put_nothing_back_leaves_no_pause(sandbox: Sandbox, agent:
             return connection.execute(select(pauses)).first() is not None
 
     process = agent.start("undo", run["id"], "--approve", digest, "--reason", "why")
-    until(is_paused)
+    wait_until(is_paused, "the pause of the undo")
     code, _ = ended(process, signal.SIGTERM)
     sandbox.faults.clear()
 
@@ -111,7 +103,7 @@ def test_daemon_does_not_wait_for_what_it_reads(sandbox: Sandbox, tmp_path: Path
     sandbox.faults.put(parse_rules({"faults": [SLOW]}))
     is_asked = has_listed_again(sandbox)
     with serving(agent) as daemon:
-        until(is_asked)
+        wait_until(is_asked, "another listing of the workspace")
         daemon.process.send_signal(signal.SIGTERM)
         assert daemon.until("daemon.stopped")["was_gentle"]
         assert daemon.process.wait(LONGEST_SECONDS) == 0

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,9 +21,11 @@ from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests.e2e.agent_process import LONGEST_SECONDS, Agent
 from tests.e2e.company import leavers
-from tests.e2e.daemon_process import OPERATOR, Serving, access, configured, serving
+from tests.e2e.daemon_process import Serving, access, configured, serving
 from tests.e2e.ended_process import WORKSPACE, State
+from tests.e2e.requested_run import ended, operator_at
 from tests.postgres import new_database
+from tests.waiting import wait_until
 
 GROUP = "Pigment LatAm"
 SLOW = {"name": "slow", "do": "slow", "system": "pigment"}
@@ -128,15 +129,7 @@ class Operator:
 
     def run(self, name: str) -> dict[str, Any]:
         """Return a run as it ended."""
-        found: dict[str, Any] = {}
-
-        def is_over() -> bool:
-            nonlocal found
-            found = self.client.get(f"/runs/{name}").raise_for_status().json()
-            return bool(found["finished_at"])
-
-        wait_until(is_over)
-        return found
+        return ended(self.client, f"/runs/{name}")
 
     def do(self, what: str, reason: str) -> None:
         self.client.post(f"/workspaces/{WORKSPACE}/{what}", json={"reason": reason}).raise_for_status()
@@ -147,21 +140,7 @@ def addressed(body: Any) -> str:
 
 
 def at(daemon: Serving, stack: ExitStack) -> Operator:
-    client = httpx.Client(
-        base_url=f"http://127.0.0.1:{daemon.port}/api/v1",
-        headers={"Authorization": f"Bearer {OPERATOR}"},
-        timeout=LONGEST_SECONDS,
-        trust_env=False,
-    )
-    return Operator(stack.enter_context(client))
-
-
-def wait_until(holds: Callable[[], object]) -> None:
-    for _ in range(int(LONGEST_SECONDS * 20)):
-        if holds():
-            return
-        time.sleep(0.05)
-    raise TimeoutError
+    return Operator(stack.enter_context(operator_at(daemon)))
 
 
 def test_two_daemons_with_one_schedule_make_each_change_once(harness: Harness, tmp_path: Path) -> None:
@@ -171,12 +150,12 @@ def test_two_daemons_with_one_schedule_make_each_change_once(harness: Harness, t
     # So slow that the second daemon is due while the first one writes.
     harness.slow_down(3)
     with serving(agent) as one, serving(agent) as two:
-        wait_until(lambda: harness.statuses() & {"busy", "done"})
+        wait_until(lambda: harness.statuses() & {"busy", "done"}, "the end of a run")
         harness.slow_down()
-        wait_until(lambda: all(map(harness.active, first)))
+        wait_until(lambda: all(map(harness.active, first)), "the newcomers")
         second = harness.hire(*(f"Second{number}" for number in range(4)))
         (leaver,) = leavers(harness.sandbox, 1)
-        wait_until(lambda: all(map(harness.active, second)) and not harness.active(leaver.email))
+        wait_until(lambda: all(map(harness.active, second)) and not harness.active(leaver.email), "the next changes")
         codes = one.stop(), two.stop()
 
     assert codes == (0, 0)
@@ -243,7 +222,7 @@ def test_killed_daemon_is_replaced_by_the_other_once_its_lease_is_void(harness: 
     with ExitStack() as stack:
         dying, left = (stack.enter_context(serving(harness.agent)) for _ in range(2))
         died = at(dying, stack).ask()
-        wait_until(lambda: sum(map(harness.active, people)) >= 2)
+        wait_until(lambda: sum(map(harness.active, people)) >= 2, "two newcomers")
         dying.process.send_signal(signal.SIGKILL)
         dying.process.wait(LONGEST_SECONDS)
         renewed = renewed_at(harness.state)
@@ -251,7 +230,7 @@ def test_killed_daemon_is_replaced_by_the_other_once_its_lease_is_void(harness: 
         successor = other.run(other.ask(reason="the other one died"))
         lost = other.run(died)
         # What the other one worked on besides is taken up as well.
-        wait_until(lambda: "running" not in harness.statuses())
+        wait_until(lambda: "running" not in harness.statuses(), "the end of each run")
         code = left.stop()
 
     assert (lost["status"], successor["status"], code) == ("interrupted", "done", 0)

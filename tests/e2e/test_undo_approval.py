@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from html import unescape
@@ -17,14 +16,15 @@ import yaml
 from agent.settings.token import Role, hashed_token
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
+from tests import plain_http
 from tests.e2e.agent_process import Agent
 from tests.e2e.company import leavers
 from tests.e2e.daemon_process import OPERATOR, READER, Serving, configured, serving
+from tests.e2e.requested_run import ended
 
 pytestmark = pytest.mark.traced
 
 LATAM, GONE = "pigment-latam", 2
-WITHIN_SECONDS = 300
 
 
 @pytest.fixture
@@ -58,22 +58,13 @@ def clients(daemon: Serving) -> Iterator[list[httpx.Client]]:
     """Three clients without a token or a session."""
     with ExitStack() as stack:
         base = f"http://127.0.0.1:{daemon.port}"
-        yield [stack.enter_context(httpx.Client(base_url=base, trust_env=False, timeout=300)) for _ in range(3)]
+        yield [stack.enter_context(plain_http.client(base)) for _ in range(3)]
 
 
 def log_in(client: httpx.Client, token: str) -> str:
     """Log in to the page, and return the CSRF token of its forms."""
     assert client.post("/login", data={"token": token, "next": "/"}).status_code == 303
     return client.get("/").text.partition('name="csrf" value="')[2].partition('"')[0]
-
-
-def ended(client: httpx.Client, url: str) -> dict[str, Any]:
-    for _ in range(WITHIN_SECONDS * 10):
-        run: dict[str, Any] = client.get(url).raise_for_status().json()
-        if run["finished_at"]:
-            return run
-        time.sleep(0.1)
-    raise TimeoutError(url)
 
 
 def words(page: httpx.Response) -> str:

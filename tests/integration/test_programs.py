@@ -46,7 +46,9 @@ def test_missing_programs_are_named_with_the_command_that_installs_them(bare: st
     assert ended.returncode == 1
     line = ended.stderr.splitlines()[-1]
     assert "not on this machine: chromium-headless-shell curl git" in line
-    assert "as root: apt-get update && apt-get install -y --no-install-recommends chromium-headless-shell curl git" in line
+    assert (
+        "as root: apt-get update && apt-get install -y --no-install-recommends chromium-headless-shell curl git" in line
+    )
     assert "podman" not in line
 
 
