@@ -27,6 +27,7 @@ __all__ = ["OPERATOR", "READER", "Serving", "access", "configured", "serving"]
 
 OPERATOR, READER = "pgs_" + "o" * 43, "pgs_" + "r" * 43
 Line = dict[str, Any]
+ENDED: Line = {"event": "process.ended"}
 # A daemon that does not end within its own 30 seconds is killed: another test checks that it ends.
 ENDING_SECONDS = 40
 
@@ -40,16 +41,21 @@ class Serving:
     seen: list[Line] = field(default_factory=list)
     port: int = 0
 
-    def until(self, event: str, holds: Callable[[Line], bool] = lambda _line: True) -> Line:
-        """Return the next line about *event*."""
+    def until(self, *events: str, holds: Callable[[Line], bool] = lambda _line: True) -> Line:
+        """Return the next line about one of *events*; raises `AssertionError` if the process ends before."""
+        wanted = " or ".join(events)
         while True:
             try:
                 line = self.lines.get(timeout=LONGEST_SECONDS)
             except Empty:
-                raise TimeoutError(f"no {event}; seen: {[each.get('event') for each in self.seen]}") from None
+                raise TimeoutError(f"no {wanted}; seen: {[each.get('event') for each in self.seen]}") from None
             self.seen.append(line)
-            if line.get("event") == event and holds(line):
+            if line.get("event") in events and holds(line):
                 return line
+            if line is ENDED:
+                # For the next call.
+                self.lines.put(ENDED)
+                raise AssertionError(f"no {wanted}: the process has ended; seen: {self.seen}")
 
     def answer(self, path: str) -> httpx.Response:
         return get(f"http://127.0.0.1:{self.port}{path}")
@@ -70,6 +76,7 @@ def serving(agent: Agent, **variables: str) -> Iterator[Serving]:
     def read() -> None:
         for raw in log:
             found.lines.put(json.loads(raw) if raw.startswith(b"{") else {"event": "text", "text": raw.decode()})
+        found.lines.put(ENDED)
 
     reader = Thread(target=read, daemon=True)
     reader.start()

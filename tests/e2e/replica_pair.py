@@ -207,9 +207,7 @@ class Pair:
 
     def wait_until_given_up(self, number: int) -> None:
         """Wait until the replica has noticed that the job it worked on is no longer its own."""
-        replica = self.replicas[number]
-        while replica.lines.get(timeout=LONGEST_SECONDS).get("event") not in {"job.lost", "job.failed"}:
-            continue
+        self.replicas[number].until("job.lost", "job.failed")
 
     def are_ready(self) -> bool:
         return all(replica.answer("/readyz").status_code == 200 for replica in self.replicas)

@@ -79,8 +79,8 @@ def test_leavers_are_out_some_polls_later_and_the_feed_is_shown(tmp_path: Path, 
             home = company.directory(fed.directory)
             company.quit(left, home.assignments(home.pigment)[left.id][0])
             company.delete(deleted)
-            started = served.until("run.started", lambda line: line["trigger"] == "feed")
-            served.until("run.finished", lambda line: line["run_id"] == started["run_id"])
+            started = served.until("run.started", holds=lambda line: line["trigger"] == "feed")
+            served.until("run.finished", holds=lambda line: line["run_id"] == started["run_id"])
             wait_until(lambda: active_leavers() == set(), "the deactivation of the leavers")
 
             if fed.has_times:

@@ -94,7 +94,7 @@ def test_daemon_syncs_and_answers_while_connections_send_half_a_request(
             assert daemon.answer("/healthz").status_code == 200
             full = daemon.until("server.connections_full")
             # Not a run that ended while they were being opened: its log line may still be unread.
-            assert daemon.until("run.finished", lambda _line: requests["GET"] > gets)["status"] == "done"
+            assert daemon.until("run.finished", holds=lambda _line: requests["GET"] > gets)["status"] == "done"
             assert daemon.answer("/readyz").status_code == 200
             # None of them is kept: each is closed in time, or made room for another.
             assert all(is_closed(connection) for connection in connections)

@@ -87,7 +87,7 @@ def test_pause_through_the_api_stops_the_run_of_the_daemon(sandbox: Sandbox, tmp
         operator_at(daemon, f"/workspaces/{LATAM}") as operator,
     ):
         run_id = operator.post("/runs", json={"mode": "sync"}).raise_for_status().json()["id"]
-        daemon.until("change.applied", lambda line: line["kind"] == "create")
+        daemon.until("change.applied", holds=lambda line: line["kind"] == "create")
         shown = operator.post("/pause", json={"reason": WHY}).raise_for_status().json()["pause"]
         run = ended(operator, f"http://127.0.0.1:{daemon.port}/api/v1/runs/{run_id}")
 

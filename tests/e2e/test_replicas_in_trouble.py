@@ -333,7 +333,7 @@ def test_run_that_a_feed_asks_for_is_started_once_although_the_replica_that_poll
         for trap in traps:
             trap.release()
         left = other if killed == [one] else one
-        left.until("run.started", lambda line: line["workspace"] == LATAM)
+        left.until("run.started", holds=lambda line: line["workspace"] == LATAM)
         wait_until(lambda: not pair.rows(wanted), "the end of the wanted run")
 
     assert pair.created() == dict.fromkeys(people, 1)

@@ -22,7 +22,7 @@ from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests import plain_http
-from tests.e2e.agent_process import LONGEST_SECONDS
+from tests.e2e.agent_process import LONGEST_SECONDS, Agent
 from tests.e2e.daemon_process import OPERATOR, access, configured, serving
 from tests.notice_receivers import webhook
 
@@ -99,7 +99,7 @@ def test_daemon_syncs_on_schedule_and_ends_gently(sandbox: Sandbox, tmp_path: Pa
         metrics = daemon.answer("/metrics").text
         assert re.search(r'pigment_sync_runs_total\{[^}]*workspace="pigment-latam"[^}]*\} 1\.0', metrics)
         departed = sandbox.company.leave(next(iter(active(sandbox))))
-        daemon.until("run.finished", lambda line: line["workspace"] == LATAM)
+        daemon.until("run.finished", holds=lambda line: line["workspace"] == LATAM)
         member = sandbox.workspace(LATAM).find_member(departed.email)
         assert member is not None
         assert not member.active
@@ -117,8 +117,8 @@ def test_new_hold_is_sent_once_by_the_daemon_and_by_commands_and_its_age_is_a_me
     with webhook() as receiver:
         agent = configured(sandbox, tmp_path, {"every": "10s"}, notify={"urls": [receiver.url.reveal()]})
         with serving(agent) as daemon:
-            first = daemon.until("run.finished", lambda line: line["workspace"] == LATAM)
-            daemon.until("run.finished", lambda line: line["workspace"] == LATAM)
+            first = daemon.until("run.finished", holds=lambda line: line["workspace"] == LATAM)
+            daemon.until("run.finished", holds=lambda line: line["workspace"] == LATAM)
             metrics = daemon.answer("/metrics").text.splitlines()
             assert daemon.stop() == 0
         (line,) = [each.removeprefix(gauge) for each in metrics if each.startswith(gauge)]
@@ -190,6 +190,12 @@ def test_port_that_is_in_use_is_reported_in_one_sentence(sandbox: Sandbox, tmp_p
         assert ran.code == 8
         assert f"port {first.port} of 127.0.0.1 is in use" in ran.err
         assert "Traceback" not in ran.err
+
+
+def test_daemon_that_has_ended_is_not_waited_for(tmp_path: Path) -> None:
+    agent = Agent(tmp_path / "missing.yaml")
+    with pytest.raises(AssertionError, match=r"the process has ended; seen: .*missing\.yaml"), serving(agent):
+        pass
 
 
 def test_rotated_token_needs_no_restart(sandbox: Sandbox, tmp_path: Path) -> None:
