@@ -83,10 +83,10 @@ class Workforce:
         return [self.sandbox.company.hire("okta", name, "Tester", [GROUP]).id for name in names]
 
     def change(self, candidates: list[str]) -> tuple[int, list[str]]:
-        """Let 10 of *here* go, 10 marry, 10 be renamed and 10 be suspended; those of the last round come back, and 30
+        """Let 5 of *candidates* go, 5 marry, 5 be renamed and 5 be suspended; those of the last round come back, and 15
         others come. Return how many changes that makes, and who may change in the next round."""
         company = self.sandbox.company
-        departed, married, renamed, suspended = (candidates[start : start + 10] for start in (0, 10, 20, 30))
+        departed, married, renamed, suspended = (candidates[start : start + 5] for start in (0, 5, 10, 15))
         for person in departed:
             company.leave(person)
         for person in married:
@@ -98,7 +98,7 @@ class Workforce:
         back, self.waiting = self.waiting, suspended
         for person in back:
             company.reinstate(person)
-        hired = self.hire(30)
+        hired = self.hire(15)
         count = len(departed) + len(married) + len(renamed) + len(suspended) + len(back) + len(hired)
         return count, [*hired, *renamed, *married, *back]
 
