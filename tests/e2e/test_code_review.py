@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import os
@@ -185,8 +186,32 @@ def command() -> Iterator[str]:
 def runner(github: GitHub, config: Path, command: str, tmp_path: Path) -> Runner:
     folder = tmp_path / "runner"
     folder.mkdir()
-    inputs = {"config": str(config), "workspaces": WORKSPACE, "executable": command, "token": TOKEN}
-    return Runner(github, folder, inputs, opened())
+    return Runner(github, folder, inputs_for(config, command), opened())
+
+
+@pytest.fixture(scope="module")
+def reviewed_once(command: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sandbox, Runner]]:
+    """A review of the plan of a sandbox that no test may write to: each costs a plan and 20 processes."""
+    folder = tmp_path_factory.mktemp("reviewed")
+    with run_sandbox(seed=5, size=16) as served, serve(server := GitHub()):
+        inputs = inputs_for(served.write_config(folder), command)
+        runner = Runner(server, folder, inputs, opened())
+        assert runner.run("review").code == 0
+        yield served, runner
+
+
+@pytest.fixture
+def reviewed(reviewed_once: tuple[Sandbox, Runner], github: GitHub, tmp_path: Path) -> Iterator[Runner]:
+    """A runner of its own, with what the review left; nothing may write."""
+    served, runner = reviewed_once
+    github.artifacts.extend(copy.deepcopy(runner.github.artifacts))
+    github.archives.update(runner.github.archives)
+    yield Runner(github, tmp_path, runner.inputs, opened())
+    assert writes(served) == 0
+
+
+def inputs_for(config: Path, command: str) -> dict[str, str]:
+    return {"config": str(config), "workspaces": WORKSPACE, "executable": command, "token": TOKEN}
 
 
 def opened(repository: str = "acme/access") -> dict[str, Any]:
@@ -296,14 +321,13 @@ def test_approving_review_releases_what_guards_hold(
     ],
 )
 def test_nothing_is_written_without_an_approval_of_this_plan(
-    runner: Runner, github: GitHub, sandbox: Sandbox, reviews: list[dict[str, Any]], code: int, message: str
+    reviewed: Runner, reviews: list[dict[str, Any]], code: int, message: str
 ) -> None:
-    assert runner.run("review").code == 0
-    merged(github, *reviews)
+    merged(reviewed.github, *reviews)
 
-    done = runner.run("apply", "push")
+    done = reviewed.run("apply", "push")
 
-    assert (done.code, writes(sandbox)) == (code, 0)
+    assert done.code == code
     assert f"::error title=pigment-sync::{message}" in done.out
 
 
@@ -315,16 +339,11 @@ def test_comment_after_an_approval_does_not_withdraw_it(runner: Runner, github: 
 
 
 @pytest.mark.parametrize("forged", [{"head_sha": "c" * 40}, {"head_repository_id": 2}])
-def test_plan_of_another_commit_or_repository_is_not_taken(
-    runner: Runner, github: GitHub, sandbox: Sandbox, forged: dict[str, Any]
-) -> None:
-    assert runner.run("review").code == 0
-    github.artifacts[0]["workflow_run"].update(forged)
-    merged(github)
+def test_plan_of_another_commit_or_repository_is_not_taken(reviewed: Runner, forged: dict[str, Any]) -> None:
+    reviewed.github.artifacts[0]["workflow_run"].update(forged)
+    merged(reviewed.github)
 
-    done = runner.run("apply", "push")
-
-    assert (done.code, writes(sandbox)) == (9, 0)
+    assert reviewed.run("apply", "push").code == 9
 
 
 def test_push_without_a_pull_request_applies_nothing(runner: Runner, github: GitHub, sandbox: Sandbox) -> None:
@@ -474,14 +493,13 @@ def test_refused_comment_is_an_error_with_its_remedy(
     assert len(github.artifacts) == 1
 
 
-def test_server_that_does_not_answer_is_an_error(runner: Runner, github: GitHub, sandbox: Sandbox) -> None:
-    assert runner.run("review").code == 0
-    merged(github)
-    runner.environment["GITHUB_API_URL"] = "http://127.0.0.1:9"
+def test_server_that_does_not_answer_is_an_error(reviewed: Runner) -> None:
+    merged(reviewed.github)
+    reviewed.environment["GITHUB_API_URL"] = "http://127.0.0.1:9"
 
-    done = runner.run("apply", "push")
+    done = reviewed.run("apply", "push")
 
-    assert (done.code, writes(sandbox)) == (1, 0)
+    assert done.code == 1
     assert "got no answer" in done.out
 
 
@@ -556,12 +574,39 @@ def gitlab() -> Iterator[GitLab]:
 def pipeline(gitlab: GitLab, config: Path, command: str, tmp_path: Path) -> Pipeline:
     folder = tmp_path / "builds"
     folder.mkdir()
-    variables = {
+    return Pipeline(gitlab, folder, variables_for(config, command))
+
+
+def variables_for(config: Path, command: str) -> dict[str, str]:
+    return {
         "PIGMENT_SYNC_CONFIG_FILE": str(config),
         "PIGMENT_SYNC_WORKSPACES": WORKSPACE,
         "PIGMENT_SYNC_EXECUTABLE": command,
     }
-    return Pipeline(gitlab, folder, variables)
+
+
+@pytest.fixture(scope="module")
+def pipeline_reviewed_once(
+    command: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Sandbox, Pipeline]]:
+    """As `reviewed_once`, for a merge request."""
+    folder = tmp_path_factory.mktemp("reviewed-pipeline")
+    with run_sandbox(seed=5, size=16) as served, serve(server := GitLab()):
+        found = Pipeline(server, folder, variables_for(served.write_config(folder), command))
+        assert found.review().code == 0
+        yield served, found
+
+
+@pytest.fixture
+def reviewed_pipeline(
+    merge_request_reviewed_once: tuple[Sandbox, Pipeline], gitlab: GitLab, tmp_path: Path
+) -> Iterator[Pipeline]:
+    """A pipeline of its own, with what the review left; nothing may write."""
+    served, found = merge_request_reviewed_once
+    gitlab.jobs.extend(copy.deepcopy(found.gitlab.jobs))
+    gitlab.files.update(found.gitlab.files)
+    yield Pipeline(gitlab, tmp_path, found.variables)
+    assert writes(served) == 0
 
 
 def test_merge_request_gets_a_note_that_updates_itself_and_its_merge_applies_the_plan(
@@ -611,14 +656,13 @@ def test_merge_request_whose_plan_changed_is_not_applied(
     ],
 )
 def test_merge_without_an_approval_of_its_plan_writes_nothing(
-    pipeline: Pipeline, sandbox: Sandbox, change: Callable[[Pipeline], object], code: int, message: str
+    reviewed_pipeline: Pipeline, change: Callable[[Pipeline], object], code: int, message: str
 ) -> None:
-    assert pipeline.review().code == 0
-    change(pipeline)
+    change(reviewed_pipeline)
 
-    done = pipeline.apply()
+    done = reviewed_pipeline.apply()
 
-    assert (done.code, writes(sandbox)) == (code, 0), done.out
+    assert done.code == code, done.out
     assert message in done.out
 
 
