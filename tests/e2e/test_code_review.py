@@ -586,7 +586,7 @@ def variables_for(config: Path, command: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def pipeline_reviewed_once(
+def merge_request_reviewed_once(
     command: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Sandbox, Pipeline]]:
     """As `reviewed_once`, for a merge request."""
