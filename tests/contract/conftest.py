@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from agent.store.state import SqlState
 from tests.memory_state import MemoryState
-from tests.migrated_state import new_postgres_state, new_sqlite_state
+from tests.migrated_state import new_sqlite_state, postgres_state
 from tests.state_samples import Clock
 
 
@@ -23,10 +24,11 @@ async def state(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path) ->
     if request.param == "memory":
         yield MemoryState(clock.now)
         return
-    if request.param == "postgresql":
-        url = new_postgres_state(request.getfixturevalue("postgres_server"))
-    else:
-        url = new_sqlite_state(tmp_path)
-    opened = await SqlState.open(url, clock.now)
-    yield opened
-    await opened.close()
+    with ExitStack() as stack:
+        if request.param == "postgresql":
+            url = stack.enter_context(postgres_state(request.getfixturevalue("postgres_server")))
+        else:
+            url = new_sqlite_state(tmp_path)
+        opened = await SqlState.open(url, clock.now)
+        yield opened
+        await opened.close()

@@ -26,7 +26,7 @@ from agent.ports.state import State
 from agent.store.state import SqlState
 from agent.store.tables import begun_logins, failed_logins, web_sessions
 from tests.memory_state import MemoryState
-from tests.migrated_state import new_postgres_state, new_sqlite_state
+from tests.migrated_state import new_sqlite_state, postgres_state
 from tests.state_samples import Clock
 
 TABLES = (web_sessions, begun_logins, failed_logins)
@@ -64,9 +64,11 @@ async def replicas(request: pytest.FixtureRequest, clock: Clock, tmp_path: Path)
         state = MemoryState(clock.now)
         yield Replicas(state, state, clock, None)
         return
-    is_sqlite = request.param == "sqlite"
-    url = new_sqlite_state(tmp_path) if is_sqlite else new_postgres_state(request.getfixturevalue("postgres_server"))
     async with AsyncExitStack() as stack:
+        if request.param == "postgresql":
+            url = stack.enter_context(postgres_state(request.getfixturevalue("postgres_server")))
+        else:
+            url = new_sqlite_state(tmp_path)
         engine = create_engine(url)
         stack.callback(engine.dispose)
         one = await SqlState.open(url, clock.now)
