@@ -651,7 +651,6 @@ def _search(mutant: Mutant, seeds: Sequence[int], until: str | None, result: Con
 
     from tests.simulation.run import survive
 
-    finder.check_loaded()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     found = []
     for seed in seeds:
@@ -660,6 +659,8 @@ def _search(mutant: Mutant, seeds: Sequence[int], until: str | None, result: Con
         ]
         if until is not None and any(until in words for _, words in found):
             break
+    # Only now: what writes is imported by the first run that does.
+    finder.check_loaded()
     result.send(found)
 
 
