@@ -193,10 +193,12 @@ class Process:
     stopped_until: float = 0.0
     down_until: float = 0.0
     is_silent: bool = False
+    # Python 3.11 asks the kernel for the process at each `get_running_loop`, and this clock is read that often.
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _seen: Counter[Fate] = field(default_factory=Counter)
 
     def now(self) -> float:
-        return asyncio.get_running_loop().time()
+        return self.loop.time()
 
     async def at(self, point: str, limit: float | None = None) -> None:
         """Pass *point*, or be killed or wait there. Raises `TimeoutError` after *limit* seconds of a delay."""

@@ -138,9 +138,11 @@ class World:
     order: random.Random = field(default_factory=random.Random)
     found: list[BaseException] = field(default_factory=list)
     on_move: Callable[[Person | None, Person | None], None] = lambda _before, _after: None
+    # As in `Process`: its clock is read too often to look for the loop each time.
+    loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     def elapsed(self) -> float:
-        return asyncio.get_running_loop().time()
+        return self.loop.time()
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.elapsed())
