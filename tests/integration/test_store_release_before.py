@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -80,36 +80,40 @@ def rows(connection: Connection, table: Table) -> list[dict[str, Any]]:
     return [dict(each) for each in connection.execute(table.select().order_by(*table.primary_key)).mappings()]
 
 
-def spelled(engine: Engine, name: str) -> dict[str, tuple[str, bool]]:
+def spelled(engine: Engine, before: list[Table]) -> dict[str, dict[str, tuple[str, bool]]]:
     """Return type and nullability of each column, as the database reports them."""
-    return {each["name"]: (str(each["type"]), each["nullable"]) for each in inspect(engine).get_columns(name)}
+    found = inspect(engine).get_multi_columns(filter_names=[table.name for table in before])
+    return {
+        table: {each["name"]: (str(each["type"]), each["nullable"]) for each in columns}
+        for (_, table), columns in found.items()
+    }
 
 
-def keys(engine: Engine, name: str) -> tuple[list[str], list[list[str]]]:
-    looked = inspect(engine)
-    unique = sorted(each["column_names"] for each in looked.get_unique_constraints(name))
-    return looked.get_pk_constraint(name)["constrained_columns"], unique
-
-
-def described(engine: Engine, before: list[Table], what: Callable[[Engine, str], Any]) -> dict[str, Any]:
-    return {table.name: what(engine, table.name) for table in before}
+def keys(engine: Engine, before: list[Table]) -> dict[str, tuple[list[str], list[list[str]]]]:
+    looked, names = inspect(engine), [table.name for table in before]
+    unique = looked.get_multi_unique_constraints(filter_names=names)
+    return {
+        place[1]: (primary["constrained_columns"], sorted(each["column_names"] for each in unique[place]))
+        for place, primary in looked.get_multi_pk_constraint(filter_names=names).items()
+    }
 
 
 @pytest.mark.parametrize(("older", "newer"), steps(), ids=str)
 def test_release_before_reads_and_writes_what_a_migration_left(engine: Engine, older: str, newer: str) -> None:
     upgrade(engine, older)
     before = tables(engine)
-    columns, unique = described(engine, before, spelled), described(engine, before, keys)
+    columns, unique = spelled(engine, before), keys(engine, before)
     with engine.begin() as connection:
         for table in before:
             connection.execute(table.insert().values(row(table, "first", 1)))
     upgrade(engine, newer)
 
     assert before
-    assert described(engine, before, keys) == unique
+    assert unique.keys() == columns.keys() == {table.name for table in before}
+    assert keys(engine, before) == unique
+    has = spelled(engine, before)
     for name, had in columns.items():
-        has = spelled(engine, name)
-        assert {column: has.get(column) for column in had} == had, name
+        assert {column: has[name].get(column) for column in had} == had, name
     with engine.begin() as connection:
         for table in before:
             connection.execute(table.insert().values(row(table, "later", 2)))
