@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +28,7 @@ SIZES = (1_000, 10_000, 100_000)
 READER_SIZE = 10_000
 IN_FLIGHT = (1, 8)
 """How many writes are sent at once."""
+START_RUNS = 5
 LIBRARIES = ("httpx", "orjson", "okta", "scim2-client", "scim2-models")
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 MARK = "<!-- The rest of this page is written by scripts/bench. -->\n"
@@ -119,6 +121,37 @@ workspaces:
 pigment: {{requests_per_window: 10000000, window_seconds: 300}}
 """)
     return config
+
+
+def measure_start(repeat: int) -> str:
+    """Measure what a command takes before its first request."""
+    with tempfile.TemporaryDirectory() as name:
+        seconds = {
+            "`plan --help`": min(_start_seconds(Path(name), "plan", "--help") for _ in range(START_RUNS * repeat)),
+            "`plan`, until it connects": min(_start_seconds(Path(name), "plan") for _ in range(START_RUNS * repeat)),
+        }
+    print(seconds)
+    return table(["command", "CPU, s"], [[what, f"{each:.2f}"] for what, each in seconds.items()])
+
+
+def _start_seconds(folder: Path, *arguments: str) -> float:
+    """Return the CPU seconds of a command up to its first connection, when it is killed, or to its end."""
+    # A socket of its own: what the command before had begun to connect waits at the old one.
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = write_config(Server(listener.getsockname()[1], folder), "config.yaml", f"sqlite:///{folder}/state.db")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "agent", "--config", str(config), *arguments],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=os.environ | {"NO_PROXY": "127.0.0.1"},
+        )
+        if "--help" not in arguments:
+            listener.settimeout(60)
+            listener.accept()[0].close()
+            process.kill()
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        return used.ru_utime + used.ru_stime
 
 
 def least(costs: Sequence[Cost]) -> Cost:
@@ -266,6 +299,7 @@ def main() -> None:
     options = parser.parse_args()
     command = " ".join(["scripts/bench", *sys.argv[1:]])
     parts = {
+        "Start of a command": measure_start(options.repeat),
         "A plan without changes": measure_runs(options.sizes, options.repeat),
         f"Readers alone, {options.readers:,} people": measure_readers(options.readers, options.repeat),
         f"Listing {options.listing:,} members": measure_listing(options.listing),
