@@ -30,12 +30,14 @@ import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import cache
 from io import BufferedReader, FileIO
 from pathlib import Path
 from threading import Lock
 
 from tests import counted_lines
+from tests.e2e import wrong_clock
 
 __all__ = ["EXECUTABLE", "LONGEST_REQUEST", "PYTHON", "REPOSITORY", "ForkedProcess", "fork"]
 
@@ -377,6 +379,8 @@ def _run_agent(requests: _Requests) -> None:
     # Forgotten here, once, and not in each process: that copies many pages.
     counted_lines.write_lines()
     _serve(requests)
+    if seconds := os.environ.get(wrong_clock.VARIABLE):
+        wrong_clock.set_clock(timedelta(seconds=float(seconds)))
     from agent.__main__ import main
 
     main()

@@ -24,6 +24,7 @@ from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
 from tests import postgres
+from tests.e2e import wrong_clock
 from tests.e2e.agent_process import LONGEST_SECONDS, REPOSITORY, Agent, AgentProcess
 from tests.e2e.daemon_process import Serving, access, configured, serving
 from tests.e2e.requested_run import ended, operator_at
@@ -160,13 +161,25 @@ class Pair:
     @contextmanager
     def joined_by(self, *words: str, folder: Path = REPOSITORY) -> Iterator[int]:
         """Start another replica with *words*, and yield its number."""
-        with serving(StartedBy(self.agents[0].config, words=words, folder=folder)) as replica:
-            number = len(self.replicas)
-            self.replicas.append(replica)
-            try:
-                yield number
-            finally:
-                self.replicas.remove(replica)
+        agent = StartedBy(self.agents[0].config, words=words, folder=folder)
+        with serving(agent) as replica, self._with(replica) as number:
+            yield number
+
+    @contextmanager
+    def joined_at(self, seconds_ahead: int) -> Iterator[int]:
+        """Start another replica with a clock that is wrong, and yield its number."""
+        variables = {wrong_clock.VARIABLE: str(seconds_ahead)}
+        with serving(self.agents[0], **variables) as replica, self._with(replica) as number:
+            yield number
+
+    @contextmanager
+    def _with(self, replica: Serving) -> Iterator[int]:
+        number = len(self.replicas)
+        self.replicas.append(replica)
+        try:
+            yield number
+        finally:
+            self.replicas.remove(replica)
 
     @contextmanager
     def suspended(self, *numbers: int) -> Iterator[None]:

@@ -1,26 +1,24 @@
-"""Run the agent on a machine whose clock is wrong: `python -m tests.e2e.wrong_clock SECONDS ARGUMENT…`.
+"""Give a forked agent the clock of a machine that is wrong.
 
 It replaces the clock that the agent asks; logs and background jobs keep the machine's.
 """
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime, timedelta
 
-from agent import bootstrap
-from agent.__main__ import main
+__all__ = ["VARIABLE", "set_clock"]
+
+VARIABLE = "FORKED_PROCESS_CLOCK_AHEAD"
+"""By how many seconds the clock of a forked process is ahead."""
 
 
-class WrongClock(bootstrap.SystemClock):
-    """The machine's clock, set by as many seconds as the first argument has."""
+def set_clock(ahead: timedelta) -> None:
+    # Not earlier: the processes that only ask for forks do not need the agent.
+    from agent import bootstrap
 
-    ahead = timedelta(seconds=float(sys.argv.pop(1)))
+    class WrongClock(bootstrap.SystemClock):
+        def now(self) -> datetime:
+            return super().now() + ahead
 
-    def now(self) -> datetime:
-        return super().now() + self.ahead
-
-
-if __name__ == "__main__":
     bootstrap.SystemClock = WrongClock  # type: ignore[misc]  # in a process that does nothing else
-    main()
