@@ -15,6 +15,7 @@ import yaml
 
 from tests.plain_http import get
 from tests.programs import require
+from tests.waiting import wait_until
 
 __all__ = ["Prometheus", "scraping"]
 
@@ -24,6 +25,10 @@ LISTENING = re.compile(r'msg="Listening on" address=(?:\[::\]|127\.0\.0\.1):(\d+
 @dataclass(frozen=True)
 class Prometheus:
     port: int
+
+    def is_ready(self) -> bool:
+        """Return whether it answers queries: for a moment after it listens, it refuses them."""
+        return get(f"http://127.0.0.1:{self.port}/-/ready").status_code == 200
 
     def query(self, expression: str) -> list[dict[str, Any]]:
         """Return the series of *expression* now. Raises `AssertionError` if Prometheus refuses it."""
@@ -55,6 +60,8 @@ def scraping(port: int, folder: Path) -> Iterator[Prometheus]:
             assert found, "Prometheus ended before it listened"
             # A full pipe would stop it.
             Thread(target=process.stderr.read, daemon=True).start()
-            yield Prometheus(int(found[1]))
+            prometheus = Prometheus(int(found[1]))
+            wait_until(prometheus.is_ready, "a Prometheus that is ready")
+            yield prometheus
         finally:
             process.kill()
