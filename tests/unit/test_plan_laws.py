@@ -194,7 +194,13 @@ def after(reads: Inputs, plan: Plan, changes: tuple[Change, ...]) -> Inputs:
             assert change.person is not None
             links = {key: link for key, link in links.items() if link.scim_id != scim_id}
             links[change.person] = Link(change.person, scim_id, change.group_refs)
-    memory = Memory(tuple(links.values()), possible_renames=plan.possible_renames)
+    made = {change.person for change in changes if change.kind in {Kind.ADOPT, Kind.CREATE}}
+    memory = Memory(
+        tuple(links.values()),
+        possible_renames=plan.possible_renames,
+        # A create that may yet have been made keeps its person on hold.
+        unconfirmed_creates=tuple(each for each in reads.memory.unconfirmed_creates if each.person not in made),
+    )
     return Inputs(reads.snapshots, Listing(tuple(members.values())), memory)
 
 
