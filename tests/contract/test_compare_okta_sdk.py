@@ -85,7 +85,10 @@ async def test_ec_key_with_dpop_is_refused_with_a_way_out(url: str) -> None:
     assert "docs/compare.md" in ended.value.hint
 
 
-async def test_proxy_of_the_agent_is_the_proxy_of_the_sdk(url: str) -> None:
+async def test_proxy_of_the_agent_is_the_proxy_of_the_sdk(
+    url: str, reader: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(reader))
     bounds = replace(BOUNDS, environ={"HTTP_PROXY": "http://user:a-long-password@127.0.0.1:9"})
 
     with pytest.raises(IncompleteRead, match="ClientProxyConnectionError") as ended:
