@@ -89,7 +89,7 @@ class Pair:
         """Count from now on, with both replicas at work and nothing left to do."""
         self.sandbox.faults.clear()
         wait_until(self.are_ready, "both replicas ready")
-        wait_until(lambda: not self.rows(select(jobs.c.id)), "the end of each job")
+        self.wait_for_jobs()
         self.sandbox.workspace(LATAM).write_log.clear()
         self.known = {run for (run,) in self.rows(select(runs.c.id))}
         for replica in self.replicas:
@@ -117,6 +117,10 @@ class Pair:
     def wait_for_one(self, people: Sequence[str]) -> None:
         """Wait until the first of *people* is created, and others are not yet."""
         wait_until(lambda: any(map(self.is_active, people)), "the first newcomer")
+
+    def wait_for_jobs(self) -> None:
+        """Wait until no job is left: each ends a moment after its run."""
+        wait_until(lambda: not self.rows(select(jobs.c.id)), "the end of each job")
 
     def wait_for_tick(self, people: Sequence[str]) -> None:
         """Wait until the tick has ended that creates *people*."""
@@ -217,6 +221,7 @@ class Pair:
         wait_until(self.are_ready, "both replicas ready")
         for number in range(len(self.replicas)):
             assert self.ask(number)["status"] == "done"
+        self.wait_for_jobs()
 
     def wait_until_given_up(self, number: int) -> None:
         """Wait until the replica has noticed that the job it worked on is no longer its own."""
