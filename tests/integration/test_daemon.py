@@ -31,6 +31,7 @@ from agent.settings.root import Settings
 from connectors.base import Progress
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
+from tests.migrated_state import new_sqlite_state
 
 LATAM, WITHIN_SECONDS = "pigment-latam", 300
 
@@ -72,8 +73,11 @@ class Harness:
 
 
 def written(sandbox: Sandbox, folder: Path, **latam: object) -> Path:
-    """Write a configuration of one workspace without a schedule, or with the settings *latam*."""
+    """Write a configuration of one workspace without a schedule, or with the settings *latam*, and a new state."""
     config = sandbox.write_config(folder)
+    # A test may write a second configuration for the state that it has.
+    if not (folder / "state.db").exists():
+        new_sqlite_state(folder)
     document = yaml.safe_load(config.read_text("utf-8"))
     document["workspaces"] = {LATAM: {**document["workspaces"][LATAM], "schedule": None, **latam}}
     config.write_text(yaml.safe_dump(document), "utf-8")

@@ -30,6 +30,7 @@ from sandbox.company import Person
 from sandbox.faults.parse import parse_rules
 from sandbox.pigment.rate_limit import RateLimit
 from sandbox.server import Sandbox, run_sandbox
+from tests.migrated_state import new_sqlite_state
 
 NAME = "pigment-latam"
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
@@ -102,6 +103,7 @@ async def open_world(
     sandbox: Sandbox, folder: Path, *, fleet_percent: int = 100, is_refused: bool = False, **workspace: object
 ) -> AsyncIterator[World]:
     config = sandbox.write_config(folder)
+    new_sqlite_state(folder)
     tree = yaml.safe_load(config.read_text("utf-8"))
     tree["connectors"]["okta-main"]["feed"] = {"every": "10s"}
     tree["limits"] = {"fleet_deactivations_percent": fleet_percent}
