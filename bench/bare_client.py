@@ -1,7 +1,7 @@
 """The floor: a bare httpx client that sends the requests of a run, decodes each answer, and keeps nothing.
 
 `.venv/bin/python -m bench.bare_client read|read-okta|read-workspace|write PORT`. It plans nothing, checks nothing and
-retries nothing: no client that is built on httpx can cost less.
+retries nothing.
 """
 
 from __future__ import annotations
