@@ -71,7 +71,7 @@ def _create_transport(ca_bundle: Path | None, environ: Mapping[str, str]) -> htt
 
 
 class _TransportPerOrigin(httpx.AsyncBaseTransport):
-    """Has a pool of connections for each origin: for each request httpcore compares all connections of a pool."""
+    """Keeps a connection pool per origin: httpcore goes through all connections of its pool for each request."""
 
     def __init__(self, create: Callable[[], httpx.AsyncBaseTransport]) -> None:
         self._create = create

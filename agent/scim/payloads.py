@@ -72,7 +72,7 @@ def _writable_resource(member: Member) -> Json:
         # The listing decodes the few fields that it needs: a number too large, or deep nesting, shows only here.
         raise WriteError(
             f"The workspace lists {member.email} with an attribute that can't be sent back ({error}).",
-            "Ask Pigment's support about this member's attributes, with its SCIM id.",
+            f"Ask Pigment's support about the attributes of the member with the SCIM id {member.scim_id}.",
         ) from error
     return resource
 

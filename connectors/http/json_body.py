@@ -1,7 +1,7 @@
 """Decode a JSON body: any JSON, or quickly one whose shape is known.
 
-To decode only the fields that are used takes a sixth of the time of decoding everything and reading the fields from it.
-The typed way accepts what the other way refuses only in one case: a number too large for a float in a skipped field.
+Decoding only the fields that are used takes a sixth of the time of decoding everything and reading the fields from it.
+`decode_typed` accepts what `decode_json` refuses in one case only: a number too large for a float in a skipped field.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def decode_json(body: bytes) -> object:
 
 def decode_typed(body: bytes, decoder: msgspec.json.Decoder[T]) -> T | None:
     """Return the body in the shape of *decoder*, None where it has another one: use `decode_json` then."""
-    # To search for one byte first takes a tenth of the time, and most bodies have no escape at all.
+    # Searching for one byte first takes a tenth of the time, and most bodies have no escape at all.
     if b"\\" in body and any(start in body for start in SURROGATE_STARTS):
         return None
     try:

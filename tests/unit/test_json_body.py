@@ -1,4 +1,4 @@
-"""Decoding a body: what is no JSON, and that the typed way accepts nothing that the other way refuses."""
+"""Decoding a body: what is not JSON, and that typed decoding accepts nothing that plain decoding refuses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Ana(TypedDict):
 @given(st.lists(st.sampled_from(PIECES), max_size=8).map(b"".join), st.sampled_from([b"", b'"x"', b"7"]))
 @example(b'{"a":"\xff"}', b"")
 @example(b'{"a":' + b"[" * 2000 + b"]" * 2000 + b"}", b"")
-def test_typed_way_accepts_only_what_the_other_way_accepts(middle: bytes, last: bytes) -> None:
+def test_typed_decoding_accepts_only_what_plain_decoding_accepts(middle: bytes, last: bytes) -> None:
     for body in (middle, b'{"a":%b%b}' % (middle, last)):
         typed = decode_typed(body, FIELDS)
         if typed is not None and b"1e999" not in body:
@@ -53,6 +53,6 @@ def test_number_that_is_too_large_is_accepted_where_it_is_skipped_only() -> None
         (b"[]", []),
     ],
 )
-def test_body_of_another_shape_is_left_to_the_other_way(body: bytes, document: object) -> None:
+def test_body_of_another_shape_is_left_to_plain_decoding(body: bytes, document: object) -> None:
     assert decode_typed(body, msgspec.json.Decoder(Ana)) is None
     assert decode_json(body) == document

@@ -175,8 +175,9 @@ def test_member_that_can_not_be_sent_back_is_read_and_fails_alone(value: bytes) 
 
     assert patch_payload(odd, display_name=None, active=False)["Operations"]
     assert replace_payload(other, Fields("new@acme.com"), active=True)["userName"] == "new@acme.com"
-    with pytest.raises(WriteError, match=r"ana@acme\.com with an attribute that can't be sent back"):
+    with pytest.raises(WriteError, match=r"ana@acme\.com with an attribute that can't be sent back") as raised:
         replace_payload(odd, Fields("new@acme.com"), active=True)
+    assert raised.value.hint.endswith("with the SCIM id 1.")
 
 
 @given(json_values | st.dictionaries(st.sampled_from(["Resources", "totalResults", "nextCursor"]), json_values))
