@@ -7,7 +7,20 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Insert, Select, Table, and_, case, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Insert,
+    Select,
+    Table,
+    and_,
+    case,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
 
 from agent.guard.count_table import COUNT_GUARDS, ChangeFilter
 from agent.model import Kind, RecentChanges, UnconfirmedCreate, Written
@@ -44,6 +57,9 @@ __all__ = [
 COUNTED_OUTCOMES = (Outcome.DONE, Outcome.UNKNOWN, Outcome.NOT_PERSISTED)
 DEACTIVATIONS = next(guard.counts for guard in COUNT_GUARDS if guard.code is GuardCode.MAX_DEACTIVATIONS)
 IN_FLIGHT_OUTCOME = Outcome.UNKNOWN
+# No parameter: an index on a part of the rows serves only a query that names the same part.
+IS_SENT = changes.c.kind != literal_column(f"'{Kind.ADOPT}'")
+"""The condition for changes that were sent to the workspace: adoptions are not, and count for no guard."""
 # A create without a response may have taken effect. It is looked for at least this long, and until this many complete
 # listings in a row have no member for it. Thus an agent that was down for a week does not drop it without looking.
 CREATE_CONFIRMATION_PERIOD = timedelta(days=7)
@@ -200,6 +216,7 @@ def load_recent_changes(connection: Connection, workspace: str, since: datetime)
     """Return for each counting guard who was, or may have been, changed since *since*."""
     counted = and_(
         _changes_of_workspace(connection, workspace),
+        IS_SENT,
         changes.c.sent_at >= to_micros(since),
         changes.c.outcome.in_(COUNTED_OUTCOMES),
     )
@@ -207,7 +224,7 @@ def load_recent_changes(connection: Connection, workspace: str, since: datetime)
     # Only the JSON of a create has its person.
     person = case((changes.c.kind == Kind.CREATE, changes.c.change))
     columns = changes.c.kind, changes.c.changes_email, changes.c.scim_id, person
-    # One query for all guards: after a first sync each reads a row of every member.
+    # One query for all guards: after a first sync of creates each reads a row of every member.
     rows = connection.execute(select(*columns).where(and_(counted, of_any_guard)))
     found = [
         (Kind(kind), moves, scim_id if change is None else change_from_json(change).person)
@@ -238,6 +255,7 @@ def load_recent_deactivations(
         .join(runs, runs.c.id == changes.c.run_id)
         .where(
             changes.c.workspace.in_(set().union(*keys.values())),
+            IS_SENT,
             changes.c.sent_at >= to_micros(since),
             changes.c.outcome.in_(COUNTED_OUTCOMES),
             _condition(DEACTIVATIONS),
@@ -263,7 +281,7 @@ def _condition(wanted: ChangeFilter) -> ColumnElement[bool]:
 
 def load_contested_members(connection: Connection, workspace: str, since: datetime) -> dict[str, tuple[datetime, ...]]:
     """Return the times of deactivations since *since* that another tool reverted: see `agent.model.run`."""
-    is_recent = and_(_changes_of_workspace(connection, workspace), changes.c.sent_at >= to_micros(since))
+    is_recent = and_(_changes_of_workspace(connection, workspace), IS_SENT, changes.c.sent_at >= to_micros(since))
     deactivated = and_(is_recent, changes.c.kind == Kind.DEACTIVATE, changes.c.outcome == Outcome.DONE)
     # A reactivation of ours that may have taken effect is not another tool's.
     kinds = (Kind.DEACTIVATE, Kind.CREATE, Kind.REACTIVATE)
@@ -282,10 +300,8 @@ def load_contested_members(connection: Connection, workspace: str, since: dateti
 def written(connection: Connection, workspace: str, now: datetime, left_at: datetime | None) -> tuple[Written, ...]:
     """Return what our runs recently wrote to members, or may have written: see `agent.model.run`."""
     since = changes.c.sent_at >= to_micros(written_since(now, left_at))
-    is_sent = and_(
-        changes.c.outcome.in_(COUNTED_OUTCOMES), changes.c.kind != Kind.ADOPT, changes.c.scim_id.is_not(None)
-    )
-    query = select(changes).where(and_(_changes_of_workspace(connection, workspace), since, is_sent))
+    may_be_made = and_(IS_SENT, changes.c.outcome.in_(COUNTED_OUTCOMES), changes.c.scim_id.is_not(None))
+    query = select(changes).where(and_(_changes_of_workspace(connection, workspace), since, may_be_made))
     # Of a first sync they are as many as its members.
     return written_changes(_read_records(connection, query), now, left_at)
 

@@ -12,7 +12,7 @@ from agent.store.tables import schema_support
 
 __all__ = ["HEAD", "KNOWN_REVISIONS", "USABLE_SINCE", "migrate"]
 
-HEAD = "0023"
+HEAD = "0024"
 USABLE_SINCE = "0020"
 """The oldest schema whose release may use this one: the newest `usable_since` of the migrations."""
 KNOWN_REVISIONS = frozenset(
@@ -39,6 +39,7 @@ KNOWN_REVISIONS = frozenset(
         "0020",
         "0021",
         "0022",
+        "0023",
         HEAD,
     }
 )

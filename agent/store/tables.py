@@ -263,6 +263,14 @@ changes = Table(
     Index(None, "workspace", "email"),
     Index(None, "workspace", "former_email"),
     Index(None, "workspace", "scim_id"),
+    # For the queries of recent writes: right after a first sync nearly all recent changes are adoptions.
+    Index(
+        "ix_changes_sent",
+        "workspace",
+        "sent_at",
+        sqlite_where=text("kind <> 'adopt'"),
+        postgresql_where=text("kind <> 'adopt'"),
+    ),
 )
 
 mends = Table(

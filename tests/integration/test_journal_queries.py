@@ -34,12 +34,33 @@ QUERIES: dict[str, Callable[[Connection], object]] = {
     ),
     "changes of a member": lambda connection: load_member_changes(connection, "pigment-latam", 10, "", "m1"),
 }
+RECENT = ("recent changes", "recent deactivations", "contested members", "recent writes")
 
 
 @pytest.mark.parametrize("name", QUERIES)
 @pytest.mark.parametrize("has_target", [True, False])
 def test_query_searches_the_journal_by_more_than_the_workspace(name: str, has_target: bool, tmp_path: Path) -> None:
-    engine = create_engine(new_sqlite_state(tmp_path))
+    searches = journal_searches(name, has_target, tmp_path)
+
+    assert searches
+    for search in searches:
+        assert search.startswith("SEARCH"), search
+        assert "workspace=? AND " in search, search
+
+
+@pytest.mark.parametrize("name", RECENT)
+@pytest.mark.parametrize("has_target", [True, False])
+def test_query_of_recent_changes_reads_no_adoption(name: str, has_target: bool, tmp_path: Path) -> None:
+    """Of a first sync they are as many as its members."""
+    searches = journal_searches(name, has_target, tmp_path)
+
+    assert searches
+    assert {search.split(" USING ")[1] for search in searches} == {"INDEX ix_changes_sent (workspace=? AND sent_at>?)"}
+
+
+def journal_searches(name: str, has_target: bool, folder: Path) -> list[str]:
+    """Return how SQLite searches the changes for the query *name*."""
+    engine = create_engine(new_sqlite_state(folder))
     sent = []
     with engine.connect() as connection:
         if has_target:
@@ -49,9 +70,4 @@ def test_query_searches_the_journal_by_more_than_the_workspace(name: str, has_ta
         QUERIES[name](connection)
         plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}", values).all() for sql, values in sent[:]]
     engine.dispose()
-
-    searches = [step.detail for plan in plans for step in plan if step.detail.split()[1] == "changes"]
-    assert searches
-    for search in searches:
-        assert search.startswith("SEARCH"), search
-        assert "workspace=? AND " in search, search
+    return [step.detail for plan in plans for step in plan if step.detail.split()[1] == "changes"]
