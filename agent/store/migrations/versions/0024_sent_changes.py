@@ -1,4 +1,4 @@
-"""An index of the changes that were sent: the adoptions of a first sync are as many as its members, and send nothing."""
+"""An index of the changes that were sent: the many adoptions of a first sync were not."""
 
 import sqlalchemy as sa
 from alembic import op
