@@ -23,7 +23,6 @@ from agent.report.link_edits import describe_link_edits
 from agent.report.render import NO_OUTCOMES, Format, RenderOptions, json_parts, render
 from agent.report.run_identity import with_run
 from agent.report.schema import Document, OutcomeRow, WorkspaceObject
-from agent.report.table import format_table
 
 __all__ = [
     "FormatChoice",
@@ -92,6 +91,9 @@ def print_text(text: str) -> None:
 
 def print_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table to stdout: aligned on a terminal, else tab-separated, always with its headings."""
+    # It measures text with rich, which only some commands need.
+    from agent.report.table import format_table
+
     print_text(format_table(headings, rows, terminal_width()))
 
 

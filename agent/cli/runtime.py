@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+import agent.cli.lean_imports  # noqa: F401  (before all that imports httpx or structlog)
 from agent import logs
 from agent.cli.invocation import config_path
 from agent.cli.output import add_config, document_from_results, outcomes_by_workspace, print_document

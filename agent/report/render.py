@@ -13,7 +13,6 @@ from typing import assert_never
 
 from agent.report.document import document_parts
 from agent.report.schema import Document, Outcomes
-from agent.report.text import render_text
 
 __all__ = ["NO_OUTCOMES", "Format", "RenderOptions", "json_parts", "render"]
 
@@ -59,6 +58,9 @@ def render(
     """
     match output_format:
         case Format.TEXT:
+            # Rich is a twentieth of the start of a command, which may end before it has a report.
+            from agent.report.text import render_text
+
             return render_text(
                 document,
                 outcomes,

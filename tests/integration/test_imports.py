@@ -23,13 +23,15 @@ UNUSED_BY_A_PLAN = {
     *("apscheduler", "connectors.entra.connector", "connectors.entra.feed", "connectors.http.isolated_reads"),
     *("connectors.okta.feed", "connectors.onelogin.connector", "connectors.onelogin.feed"),
     *("connectors.onelogin.mapping", "cryptography", "fastapi", "jinja2", "jwcrypto", "jwt", "msal", "opentelemetry"),
-    *("prometheus_client", "psycopg", "pydantic_settings", "requests", "starlette", "uvicorn"),
+    *("prometheus_client", "psycopg", "pydantic_settings", "pygments", "requests", "rich.progress", "rich.traceback"),
+    *("starlette", "uvicorn"),
 }
 USED_BY_A_SYNC = {
     *("agent.apply", "agent.engine.sync", "agent.guard.release"),
     *("agent.model.probe", "agent.plan_parser", "agent.scim.writer"),
 }
 UNUSED_BY_A_SYNC = UNUSED_BY_A_PLAN - USED_BY_A_SYNC
+USED_BY_TEXT = {"agent.report.layout", "agent.report.text", "rich"}
 
 
 @pytest.fixture
@@ -40,9 +42,18 @@ def refusing_port() -> Iterator[int]:
         yield bound.getsockname()[1]
 
 
-@pytest.mark.parametrize(("command", "unused"), [("plan", UNUSED_BY_A_PLAN), ("sync", UNUSED_BY_A_SYNC)])
+@pytest.mark.parametrize(
+    ("command", "unused"),
+    [
+        (["plan"], UNUSED_BY_A_PLAN),
+        (["plan", "--format", "json"], UNUSED_BY_A_PLAN | USED_BY_TEXT),
+        (["sync"], UNUSED_BY_A_SYNC),
+        (["sync", "--format", "json"], UNUSED_BY_A_SYNC | USED_BY_TEXT),
+    ],
+    ids=["plan", "plan-json", "sync", "sync-json"],
+)
 def test_command_imports_no_part_that_it_does_not_use(
-    command: str, unused: set[str], tmp_path: Path, refusing_port: int
+    command: list[str], unused: set[str], tmp_path: Path, refusing_port: int
 ) -> None:
     config = tmp_path / "config.yaml"
     config.write_text(
@@ -57,9 +68,10 @@ workspaces:
     schedule: {{every: 1h}}
 """
     )
+    arguments = ["--config", str(config), *command]
     code = (
         "import sys; from agent.cli.app import run_cli\n"
-        f"code = run_cli(['--config', {str(config)!r}, {command!r}])\n"
+        f"code = run_cli({arguments!r})\n"
         f"print(code, sorted({unused}.intersection(sys.modules)))"
     )
     # The first one creates the state, which takes more.
@@ -78,6 +90,20 @@ def test_help_of_a_command_imports_nothing_that_only_a_run_needs(command: str) -
     )
     ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert ran.stdout.splitlines()[-1] == f"{ExitCode.DONE:d} []"
+
+
+@pytest.mark.parametrize("before", ["", "rich", "pygments", "structlog", "httpx", "rich.console, structlog, httpx"])
+def test_rich_is_there_after_the_imports_that_do_without(before: str) -> None:
+    code = (
+        f"{f'import {before}' if before else ''}\n"
+        "import agent.cli.lean_imports, sys; hidden = {'pygments', 'rich'}.isdisjoint(sys.modules)\n"
+        "import httpx, structlog.dev; from agent.cli import progress_bars; from agent.report import text\n"
+        "import pygments.lexers, rich.traceback\n"
+        "text.Console(file=sys.stdout).print('shown')\n"
+        "print(hidden, structlog.dev.rich is None, structlog.is_configured(), httpx.codes.OK)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert ran.stdout.splitlines() == ["shown", f"{not before} {not before} False 200"]
 
 
 def test_imports_of_a_command_are_excluded_from_garbage_collection() -> None:
