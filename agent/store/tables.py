@@ -263,14 +263,9 @@ changes = Table(
     Index(None, "workspace", "email"),
     Index(None, "workspace", "former_email"),
     Index(None, "workspace", "scim_id"),
-    # For the queries of recent writes: right after a first sync nearly all recent changes are adoptions.
-    Index(
-        "ix_changes_sent",
-        "workspace",
-        "sent_at",
-        sqlite_where=text("kind <> 'adopt'"),
-        postgresql_where=text("kind <> 'adopt'"),
-    ),
+    # For the queries of recent writes: right after a first sync nearly all recent changes are adoptions, which are not
+    # in it. The migration has that condition: here it would import PostgreSQL's dialect, a twentieth of each start.
+    Index("ix_changes_sent", "workspace", "sent_at"),
 )
 
 mends = Table(

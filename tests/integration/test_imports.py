@@ -24,7 +24,7 @@ UNUSED_BY_A_PLAN = {
     *("connectors.okta.feed", "connectors.onelogin.connector", "connectors.onelogin.feed"),
     *("connectors.onelogin.mapping", "cryptography", "fastapi", "jinja2", "jwcrypto", "jwt", "msal", "opentelemetry"),
     *("prometheus_client", "psycopg", "pydantic_settings", "pygments", "requests", "rich.progress", "rich.traceback"),
-    *("starlette", "uvicorn"),
+    *("sqlalchemy.dialects.postgresql", "starlette", "uvicorn"),
 }
 USED_BY_A_SYNC = {
     *("agent.apply", "agent.engine.sync", "agent.guard.release"),
