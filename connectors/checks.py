@@ -6,15 +6,18 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import httpx
 
 from connectors.base import Area, CheckName, Finding, LookupResult, ReadError, Source, Status
 from connectors.directory import AppGroup, GroupNaming, select_groups
-from connectors.feed import Feed
 from connectors.http import NoResponse, RequestLimits, RequestNotSent, escape_control, server_time
 from connectors.http.send import send_request
+
+# Most connectors have no feed, and start faster without its classes.
+if TYPE_CHECKING:
+    from connectors.feed import Feed
 
 __all__ = [
     "CHECK_SECONDS",

@@ -6,15 +6,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Generic, TypeVar, get_args
+from typing import TYPE_CHECKING, Generic, TypeVar, get_args
 
 import httpx
 from pydantic import BaseModel, ConfigDict, Field
 
 from connectors.base import Connector, Progress, Source, discard_progress
 from connectors.duration import Duration
-from connectors.feed import Feed
 from connectors.http import DEFAULT_LIMITS, RequestLimits
+
+# Most connectors have no feed, and start faster without its classes.
+if TYPE_CHECKING:
+    from connectors.feed import Feed
 
 __all__ = ["ConnectorContext", "FeedSettings", "Provider", "ProviderSettings", "Question"]
 

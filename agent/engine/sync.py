@@ -54,8 +54,8 @@ from agent.model.approval import ApprovalPolicy
 from agent.model.codes import GuardCode
 from agent.model.feed import FeedLag
 from agent.model.policy import protected_pattern
-from agent.model.probe import server_facts
 from agent.model.run import RunStatus
+from agent.model.server_facts import AS_ASSUMED, ServerFacts
 from agent.model.verification import VerificationKind
 from agent.ports.tracer import NO_TRACER, Tracer
 from agent.report.document import plan_digest
@@ -305,6 +305,15 @@ class Sync:
         result = await self.recorder.close(each, decision, status, code)
         return replace(result, holds=plan.holds)
 
+    async def _load_server_facts(self, policy: Policy) -> ServerFacts:
+        probes = await self.planner.state.load_verifications(policy.workspace, VerificationKind.PROBE)
+        if not probes:
+            return AS_ASSUMED
+        # Few workspaces were probed, and a run over the others starts faster without what reads a probe.
+        from agent.model.probe import server_facts
+
+        return server_facts(probes, policy.target)
+
     async def _apply_plan(
         self,
         each: OpenRun,
@@ -313,9 +322,8 @@ class Sync:
         approved: frozenset[ChangeContent],
         release: Release,
     ) -> tuple[ApplyResult, Decision]:
-        probes = await self.planner.state.load_verifications(each.policy.workspace, VerificationKind.PROBE)
         applier = Applier(
-            each.client.writer_for(each.held_lease, server_facts(probes, each.policy.target)),
+            each.client.writer_for(each.held_lease, await self._load_server_facts(each.policy)),
             self.planner.state,
             self.planner.clock,
             each.lease,

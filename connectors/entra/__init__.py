@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 from connectors.base import Connector
 from connectors.entra.settings import EntraSettings
-from connectors.feed import Feed
 from connectors.provider import ConnectorContext, Provider, Question
+
+# Most connectors have no feed, and start faster without its classes.
+if TYPE_CHECKING:
+    from connectors.feed import Feed
 
 __all__ = ["PROVIDER", "EntraSettings"]
 

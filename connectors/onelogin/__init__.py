@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from connectors.base import Connector
-from connectors.feed import Feed
 from connectors.onelogin.settings import OneLoginSettings
 from connectors.provider import ConnectorContext, Provider, Question
+
+# Most connectors have no feed, and start faster without its classes.
+if TYPE_CHECKING:
+    from connectors.feed import Feed
 
 __all__ = ["PROVIDER", "OneLoginSettings"]
 

@@ -17,19 +17,17 @@ UNUSED_BY_A_PLAN = {
     *("agent.engine.feed_plan", "agent.engine.links", "agent.engine.next_digest", "agent.engine.probe"),
     *("agent.engine.sync", "agent.engine.undo", "agent.guard.release", "agent.model.check"),
     *("agent.model.probe", "agent.notifications"),
-    *("agent.plan_parser", "agent.report.csv", "agent.report.evidence", "agent.report.html"),
+    *("agent.plan_parser", "agent.ports.permits", "agent.report.csv", "agent.report.evidence", "agent.report.html"),
     *("agent.report.markdown", "agent.scim.preflight", "agent.scim.probe", "agent.scim.shared_budget"),
-    *("agent.scim.writer", "agent.settings.messages", "agent.store.postgres", "agent.web", "alembic", "apprise"),
-    *("apscheduler", "connectors.entra.connector", "connectors.entra.feed", "connectors.http.isolated_reads"),
+    *("agent.scim.writer", "agent.settings.messages", "agent.store.permits", "agent.store.postgres"),
+    *("agent.web", "alembic", "apprise", "apscheduler", "connectors.entra.connector", "connectors.entra.feed"),
+    *("connectors.feed", "connectors.http.isolated_reads"),
     *("connectors.okta.feed", "connectors.onelogin.connector", "connectors.onelogin.feed"),
     *("connectors.onelogin.mapping", "cryptography", "fastapi", "jinja2", "jwcrypto", "jwt", "msal", "opentelemetry"),
     *("prometheus_client", "psycopg", "pydantic_settings", "pygments", "requests", "rich.progress", "rich.traceback"),
     *("sqlalchemy.dialects.postgresql", "starlette", "uvicorn"),
 }
-USED_BY_A_SYNC = {
-    *("agent.apply", "agent.engine.sync", "agent.guard.release"),
-    *("agent.model.probe", "agent.plan_parser", "agent.scim.writer"),
-}
+USED_BY_A_SYNC = {"agent.apply", "agent.engine.sync", "agent.guard.release", "agent.scim.writer", "connectors.feed"}
 UNUSED_BY_A_SYNC = UNUSED_BY_A_PLAN - USED_BY_A_SYNC
 USED_BY_TEXT = {"agent.report.layout", "agent.report.text", "rich"}
 

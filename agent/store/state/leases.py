@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection
 
 from agent.model.run import ChangeRecord, Lease, Pause, Run
-from agent.ports.permits import PermitAnswer, PermitRequest
-from agent.store import change_journal, leases, permits, run_journal, workspace_memory
+from agent.store import change_journal, leases, run_journal, workspace_memory
 from agent.store.state.transactions import Transactions
+
+if TYPE_CHECKING:
+    from agent.ports.permits import PermitAnswer, PermitRequest
 
 __all__ = ["SqlLeases"]
 
@@ -64,6 +67,9 @@ class SqlLeases(Transactions):
         return await self._read_transaction(lambda connection: change_journal.load_in_flight(connection, workspace))
 
     async def exchange_permits(self, request: PermitRequest) -> PermitAnswer:
+        # Only processes that share a budget need permits: the others start faster without their classes.
+        from agent.store import permits
+
         return await self._write_bounded(
             self._permits, lambda connection: permits.exchange_permits(self._database, connection, request)
         )
