@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from agent.engine.confirm import compute_plan_without_gc
 from agent.guard.hold import apply_guards
 from agent.guard.results import GuardHistory
-from agent.model import GroupRef, Inputs, LastSeen, Link, Listing, Member, Memory, Mode, Policy
+from agent.model import GroupRef, Inputs, Link, Listing, Member, Memory, Mode, Policy
 from agent.settings.workspace import LimitSettings
 from connectors.base import Group, Person, PersonKey, Snapshot, Source
 
@@ -48,18 +48,7 @@ def make_memory(size: int, group_name: str) -> Memory:
     """Return the memory of a run that left everyone in sync, through a group that had that name."""
     groups = (GroupRef("g1", group_name),)
     links = tuple(Link(PersonKey(SOURCE.connector, f"00u{number}"), f"m{number}", groups) for number in range(size))
-    last_seen = tuple(
-        LastSeen(
-            scim_id=link.scim_id,
-            email=f"person{number}@acme.com",
-            display_name=f"Person {number}",
-            active=True,
-            person=link.person,
-            groups=(group_name,),
-        )
-        for number, link in enumerate(links)
-    )
-    return Memory(links, last_seen=last_seen)
+    return Memory(links, last_seen=(), new_ids=frozenset())
 
 
 def measure(kind: str, size: int) -> str:

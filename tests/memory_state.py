@@ -19,7 +19,7 @@ from agent.model import (
     KnownTarget,
     LastSeen,
     Link,
-    Member,
+    Listing,
     Memory,
     RecentChanges,
     UnconfirmedCreate,
@@ -340,7 +340,7 @@ class MemoryState:
     async def load_links(self, workspace: str) -> tuple[Link, ...]:
         return (await self.load_memory(workspace)).links
 
-    async def load_memory(self, workspace: str, listed: Sequence[Member] = ()) -> Memory:  # noqa: ARG002
+    async def load_memory(self, workspace: str, listing: Listing | None = None) -> Memory:
         links = self.links.get(workspace, {})
         unconfirmed = []
         for record in sorted(self._of(workspace), key=lambda each: (each.sent_at, each.run_id, each.seq)):
@@ -368,7 +368,7 @@ class MemoryState:
             for run_id, taken in self.past.get(workspace, {}).items()
             if own is None or self.journal[run_id].target in {"", own.fingerprint}
         ]
-        seen_at = snapshots[-1][0] if snapshots else None
+        seen_at, left = snapshots[-1] if snapshots else (None, None)
         since = written_since(self.now(), seen_at)
         lately = [record for record in self._of(workspace) if record.sent_at >= since]
         renames = self.renames.get(workspace, frozenset())
@@ -377,7 +377,8 @@ class MemoryState:
             possible_renames=renames,
             different_people=frozenset(self.different.get(workspace, ())),
             unconfirmed_creates=tuple(unconfirmed),
-            last_seen=snapshots[-1][1] if snapshots else None,
+            last_seen=None if left is None else tuple(each for each in left if not _is_listed_so(each, listing)),
+            new_ids=None if left is None or listing is None else _new_ids(left, listing),
             undone_changes=tuple(sorted(self.undone.get(workspace, ()), key=lambda each: (each.scim_id, each.kind))),
             written=written(lately, self.now(), seen_at),
         )
@@ -1146,3 +1147,17 @@ class MemoryState:
         for key in gone:
             del self.reports[key]
         return len(gone)
+
+
+def _is_listed_so(left: LastSeen, listing: Listing | None) -> bool:
+    """Return whether the listing shows a member as our last run left it."""
+    member = listing.by_id.get(left.scim_id) if listing else None
+    return member is not None and (member.email, member.display_name, member.active) == (
+        left.email,
+        left.display_name,
+        left.active,
+    )
+
+
+def _new_ids(left: Sequence[LastSeen], listing: Listing) -> frozenset[str]:
+    return frozenset(listing.by_id.keys() - {each.scim_id for each in left})

@@ -123,7 +123,7 @@ class PlanBuilder:
 
 
 def new_plan_builder(inputs: Inputs, policy: Policy, people: Assignments) -> PlanBuilder:
-    members = {member.scim_id: member for member in inputs.listing.members}
+    members = inputs.listing.by_id
     links = inputs.memory.links
     return PlanBuilder(
         policy=policy,

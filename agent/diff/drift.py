@@ -126,22 +126,11 @@ def drift_notes(
     previous = {each.scim_id: each for each in memory.last_seen}
     # What a probe does to its own canary is neither drift nor another writer.
     canaries = memory.canary_ids
-    # Nothing differs of nearly all members: only the others are looked at closely.
-    changed = {
-        scim_id: member
-        for scim_id, member in members.items()
-        if (
-            (was := previous.get(scim_id)) is None
-            or was.email != member.email
-            or was.display_name != member.display_name
-            or was.active is not member.active
-            or scim_id in written
-        )
-        and scim_id not in canaries
-    }
-    for scim_id, member in changed.items():
-        ours = written.get(scim_id, ())
-        was = _after(previous.get(scim_id), ours)
+    # Nothing differs of nearly all members: only the others are looked at.
+    looked_at = members.keys() if memory.new_ids is None else members.keys() & {*previous, *written, *memory.new_ids}
+    for scim_id in sorted(looked_at - canaries):
+        member, ours = members[scim_id], written.get(scim_id, ())
+        was = _after(_last_seen(memory, previous, member), ours)
         if was is not None:
             yield from _changed_member_notes(was, member, ours, expected)
         elif scim_id not in settled and not ours:
@@ -150,6 +139,13 @@ def drift_notes(
     for scim_id, was in previous.items():
         if scim_id not in members and scim_id not in canaries:
             yield _drift_note(was.email, was.display_name, "disappeared from the listing")
+
+
+def _last_seen(memory: Memory, previous: Mapping[str, LastSeen], member: Member) -> LastSeen | None:
+    """Return how the last run left *member*, of which *previous* lacks what is as listed; None if it did not."""
+    if memory.new_ids is None or member.scim_id in previous or member.scim_id in memory.new_ids:
+        return previous.get(member.scim_id)
+    return LastSeen(member.scim_id, member.email, member.display_name, member.active)
 
 
 def _after(was: LastSeen | None, ours: Iterable[Written]) -> LastSeen | None:

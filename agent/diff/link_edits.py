@@ -36,7 +36,7 @@ def rebind_plan(memory: Memory, listing: Listing, snapshots: Sequence[Snapshot],
         if snapshot.source.connector == new:
             for person in snapshot.people:
                 people.setdefault(normalize(person.email or ""), {})[person.key] = person
-    members = {member.scim_id: member for member in listing.members}
+    members = listing.by_id
     linked = {link.person for link in memory.links}
     edits, unmatched = [], []
     for link in sorted((link for link in memory.links if link.person.connector == old), key=lambda link: link.person):

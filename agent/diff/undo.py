@@ -66,7 +66,7 @@ def compute_undo(records: Sequence[ChangeRecord], listing: Listing, memory: Memo
     met active only the link ends. All other links stay. An address that the run freed and another member has now is
     not taken back (hold `email-taken`).
     """
-    members = {member.scim_id: member for member in listing.members}
+    members = listing.by_id
     emails = {normalize(member.email): member.scim_id for member in listing.members if member.email}
     builder = UndoBuilder(members, {link.person: link.scim_id for link in memory.links}, emails)
     protected = protected_pattern(policy.protect)

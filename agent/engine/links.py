@@ -50,7 +50,7 @@ class LinkEditor:
     async def list_links(self) -> list[tuple[Link, Member | None]]:
         """Return every link with its member; None if the listing no longer has it."""
         listing = await self.workspace.reader.list_members(self.planner.progress)
-        members = {member.scim_id: member for member in listing.members}
+        members = listing.by_id
         memory = await self.planner.state.load_memory(self.workspace.policy.workspace)
         return [(link, members.get(link.scim_id)) for link in sorted(memory.links, key=lambda link: link.person)]
 

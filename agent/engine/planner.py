@@ -148,7 +148,7 @@ class Planner:
         return Inputs(snapshots, members, await self._load_memory(name, members))
 
     async def _load_memory(self, name: str, listing: Listing) -> Memory:
-        memory = await self.state.load_memory(name, listing.members)
+        memory = await self.state.load_memory(name, listing)
         probes = await self.state.load_verifications(name, VerificationKind.PROBE)
         if not probes:
             return memory
@@ -339,7 +339,7 @@ def _decide(policy: Policy, inputs: Inputs, unguarded: Plan, history: GuardHisto
         plan,
         plan_digest(plan),
         unguarded,
-        members={member.scim_id: member for member in inputs.listing.members},
+        members=inputs.listing.by_id,
         linked_ids=frozenset(link.scim_id for link in memory.links),
         inputs=inputs,
         target_check=history.target_check,

@@ -58,7 +58,7 @@ class UndoPlanner:
             plan,
             await asyncio.to_thread(plan_digest, plan),
             unguarded,
-            members={member.scim_id: member for member in listing.members},
+            members=listing.by_id,
             linked_ids=frozenset(link.scim_id for link in memory.links),
             requests=workspace.reader.requests,
             target_check=target,

@@ -39,7 +39,8 @@ def links_with_empty_groups(seen: Sequence[Link], links: Sequence[Link], emptied
 
     A person who then leaves another group too must still be known as a member of the emptied one.
     """
-    known = {link.person: link.groups for link in links}
+    # Mostly nothing is emptied, and everyone has a link.
+    known = {link.person: link.groups for link in links} if emptied else {}
 
     def kept(link: Link) -> Link:
         doubted = (group for group in known.get(link.person, ()) if (link.person.connector, group.id) in emptied)

@@ -68,7 +68,7 @@ def compare_targets(policy: Policy, known: Sequence[KnownTarget], inputs: Inputs
     found = check_workspace_target(policy, known)
     if found.mismatch:
         return found
-    listed = {member.scim_id for member in inputs.listing.members}
+    listed = inputs.listing.by_id
     links = inputs.memory.links
     found = replace(
         found, fingerprint=policy.target, linked=len(links), missing=sum(link.scim_id not in listed for link in links)

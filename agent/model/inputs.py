@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import NamedTuple
 
 from agent.model.codes import Kind
@@ -44,12 +45,18 @@ class Member:
     etag: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+# No slots, for the property.
+@dataclass(frozen=True)
 class Listing:
     """All members of a workspace, inactive ones too: complete, each SCIM id once. *page_count* is what it cost."""
 
     members: tuple[Member, ...]
     page_count: int = 0
+
+    @cached_property
+    def by_id(self) -> dict[str, Member]:
+        """The members by SCIM id, made once for all who look for some of them."""
+        return {member.scim_id: member for member in self.members}
 
 
 class GroupRef(NamedTuple):
@@ -154,7 +161,9 @@ class Memory:
     *different_people* are those of which an operator recorded that the member is not the person's.
     *unconfirmed_creates* are creates in flight when a process died, or without an answer, in the order of
     sending. Their members may exist without a link, or as a second member of their person. *last_seen* are the
-    members as the last run left them, None before the first run. *undone_changes* are changes that an undo put back and
+    members as the last run left them, None before the first run. Where *new_ids* is not None, it has the listed
+    members that the last run did not leave, and *last_seen* lacks those that the listing shows as it left them: nearly
+    all. *undone_changes* are changes that an undo put back and
     that no plan may repeat meanwhile. *written* are our changes of the last 24 hours and those after *last_seen*, so
     that they are not taken for another's. *canary_ids* are members that probes created and that belong to no person.
     """
@@ -165,6 +174,7 @@ class Memory:
     different_people: frozenset[tuple[PersonKey, str]] = frozenset()
     unconfirmed_creates: tuple[UnconfirmedCreate, ...] = ()
     last_seen: tuple[LastSeen, ...] | None = None
+    new_ids: frozenset[str] | None = None
     undone_changes: tuple[UndoneChange, ...] = ()
     written: tuple[Written, ...] = ()
     canary_ids: frozenset[str] = frozenset()

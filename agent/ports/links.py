@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
-from agent.model import GroupSighting, LastSeen, Link, Member, Memory, UnconfirmedCreate, UndoneChange
+from agent.model import GroupSighting, LastSeen, Link, Listing, Memory, UnconfirmedCreate, UndoneChange
 from agent.model.run import Lease, LinkEdit, MemberHistory, Run
 from connectors.base import PersonKey
 
@@ -20,10 +20,10 @@ class Links(Protocol):
     transaction; it raises `LeaseLost` otherwise.
     """
 
-    async def load_memory(self, workspace: str, listed: Sequence[Member] = ()) -> Memory:
+    async def load_memory(self, workspace: str, listing: Listing | None = None) -> Memory:
         """Return links, what row 12 remembers, and unconfirmed creates, even if their persons have links now.
 
-        The members of the last run share their texts with the *listed* ones: most are the same.
+        With a *listing*, `Memory.last_seen` lacks the members that it shows as the last run left them.
 
         An unconfirmed create is dropped when two conditions hold. It is older than seven days, and three complete
         listings in a row, each recorded with `record_create_checks`, showed no member for it. For recent writes of

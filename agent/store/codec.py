@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
@@ -17,6 +17,7 @@ from connectors.base import PersonKey
 __all__ = [
     "change_from_json",
     "change_to_json",
+    "changed_since_from_bytes",
     "compress",
     "compress_parts",
     "decompress",
@@ -43,7 +44,7 @@ PLAIN_FIELDS = (
 )
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-PART_BYTES = 2**20
+PART_BYTES = 2**18
 """How much of the stored members is decoded at a time: all of their rows would take more memory than the members."""
 ROWS_AT_ONCE = 5_000
 NEXT_ROW = b']],["'
@@ -125,24 +126,23 @@ def _last_seen_row(member: LastSeen) -> list[object]:
 
 
 def last_seen_from_bytes(
-    stored: bytes, links: Iterable[Link] = (), listed: Iterable[Member] = (), part_bytes: int = PART_BYTES
+    stored: bytes, links: Iterable[Link] = (), part_bytes: int = PART_BYTES
 ) -> tuple[LastSeen, ...]:
     """Return the stored members, decoded *part_bytes* at a time.
 
-    Texts of *links* and of *listed* members are the same objects, where they are the same.
+    Ids of *links* are the same objects, where they are the same.
     """
     known = {link.scim_id: link for link in links}
-    shown = {member.scim_id: member for member in listed}
     known_groups: dict[tuple[str, ...], tuple[str, ...]] = {}
     found: list[LastSeen] = []
     for scim_id, email, name, active, person, groups in _rows_from_bytes(stored, part_bytes):
         named = tuple(groups)
-        link, member = known.get(scim_id), shown.get(scim_id)
+        link = known.get(scim_id)
         found.append(
             LastSeen(
                 link.scim_id if link else scim_id,
-                member.email if member and member.email == email else email,
-                member.display_name if member and member.display_name == name else name,
+                email,
+                name,
                 active,
                 _person_key(person, link),
                 known_groups.setdefault(named, named),
@@ -151,7 +151,23 @@ def last_seen_from_bytes(
     return tuple(found)
 
 
-def _person_key(person: Sequence[str] | None, link: Link | None) -> PersonKey | None:
+def changed_since_from_bytes(
+    stored: bytes, listed: Mapping[str, Member], part_bytes: int = PART_BYTES
+) -> tuple[tuple[LastSeen, ...], frozenset[str]]:
+    """Return the stored members that *listed* has not or shows otherwise, and the ids of *listed* that are not stored.
+
+    The others are nearly all, and to make values of them takes longer than to read them.
+    """
+    unseen = dict(listed)
+    changed: list[LastSeen] = []
+    for scim_id, email, name, active, person, groups in _rows_from_bytes(stored, part_bytes):
+        member = unseen.pop(scim_id, None)
+        if member is None or member.email != email or member.display_name != name or member.active is not active:
+            changed.append(LastSeen(scim_id, email, name, active, _person_key(person), tuple(groups)))
+    return tuple(changed), frozenset(unseen)
+
+
+def _person_key(person: Sequence[str] | None, link: Link | None = None) -> PersonKey | None:
     """Return the key of *person*, that of *link* where it is the same."""
     if not person:
         return None

@@ -7,10 +7,10 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, insert, or_, select
 
-from agent.model import Kind, LastSeen, Link, Member
+from agent.model import Kind, LastSeen, Link, Listing
 from agent.model.run import MemberHistory, Outcome
 from agent.store import targets
-from agent.store.codec import from_micros, last_seen_from_bytes, to_micros
+from agent.store.codec import changed_since_from_bytes, from_micros, last_seen_from_bytes, to_micros
 from agent.store.tables import changes, left_members, runs
 
 __all__ = ["load_last_seen", "load_latest", "load_member_history", "record_last_seen"]
@@ -32,11 +32,12 @@ def record_last_seen(connection: Connection, workspace: str, run_id: str, stored
 
 
 def load_latest(
-    connection: Connection, workspace: str, links: Sequence[Link] = (), listed: Sequence[Member] = ()
-) -> tuple[datetime, tuple[LastSeen, ...]] | None:
+    connection: Connection, workspace: str, links: Sequence[Link], listing: Listing | None
+) -> tuple[datetime, tuple[LastSeen, ...], frozenset[str] | None] | None:
     """Return time and members of the last run over the current target of the key; None before the first.
 
-    The members share the texts of *links* and of the *listed* members.
+    The members share the ids of *links*. With a *listing* only those that it shows otherwise or not
+    at all are returned, and the ids that are new in it.
     """
     newest = (
         select(left_members.c.taken_at, left_members.c.members)
@@ -49,7 +50,11 @@ def load_latest(
         is_known = or_(runs.c.target == known, runs.c.target.is_(None))
         newest = newest.join(runs, runs.c.id == left_members.c.run_id).where(is_known)
     row = connection.execute(newest).first()
-    return None if row is None else (from_micros(row.taken_at), last_seen_from_bytes(row.members, links, listed))
+    if row is None:
+        return None
+    if listing is None:
+        return from_micros(row.taken_at), last_seen_from_bytes(row.members, links), None
+    return from_micros(row.taken_at), *changed_since_from_bytes(row.members, listing.by_id)
 
 
 def load_last_seen(

@@ -16,6 +16,8 @@ from agent.model import (
     KnownTarget,
     LastSeen,
     Link,
+    Listing,
+    Member,
     Memory,
     UnconfirmedCreate,
     UndoneChange,
@@ -678,6 +680,35 @@ async def test_members_are_remembered_as_each_run_left_them(state: State, clock:
     assert await state.load_last_seen("latam", NOW + timedelta(seconds=2)) == (NOW + timedelta(seconds=2), two)
     assert await state.load_last_seen("latam", NOW - timedelta(seconds=1)) is None
     assert (await state.load_memory("emea")).last_seen is None
+
+
+async def test_members_that_the_listing_shows_as_they_were_left_are_left_out(state: State) -> None:
+    lease = await begun(state)
+    left = tuple(
+        LastSeen(f"m{number}", f"p{number}@acme.com", "Ann Lee", active, ANN, ("Planners",))
+        for number, active in enumerate([True, True, True, True, None, False])
+    )
+    same, *others, unread, inactive = (
+        Member(each.scim_id, each.email, each.display_name, each.active) for each in left
+    )
+    listing = Listing(
+        (
+            same,
+            replace(others[0], email="P1@acme.com"),
+            replace(others[1], display_name="Ann"),
+            replace(others[2], active=False),
+            unread,
+            replace(inactive, scim_id="m9"),
+        )
+    )
+    assert (await state.load_memory("latam", listing)).last_seen is None
+    await state.record_last_seen(lease, "r1", left)
+
+    memory = await state.load_memory("latam", listing)
+
+    assert (memory.last_seen, memory.new_ids) == ((*left[1:4], left[5]), frozenset({"m9"}))
+    nothing = await state.load_memory("latam", Listing(()))
+    assert nothing == replace(await state.load_memory("latam"), new_ids=frozenset())
 
 
 async def test_what_our_runs_wrote_is_known_for_a_day_and_since_the_members_were_left(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.model import LastSeen, Link, Member
-from agent.store.codec import ROWS_AT_ONCE, last_seen_from_bytes, last_seen_to_bytes
+from agent.store.codec import ROWS_AT_ONCE, changed_since_from_bytes, last_seen_from_bytes, last_seen_to_bytes
 from connectors.base import PersonKey
 
 TEXTS = st.text(max_size=8) | st.text(alphabet='],[" \\x', max_size=8)
@@ -66,7 +66,7 @@ def test_stored_members_that_are_cut_off_are_an_error() -> None:
         last_seen_from_bytes(stored[:-3])
 
 
-def test_texts_of_links_and_of_listed_members_are_shared_where_they_are_the_same() -> None:
+def test_ids_of_links_are_shared_where_they_are_the_same() -> None:
     stored = last_seen_to_bytes(
         [
             last_seen("m1", "ana@acme.com", "Ana", PersonKey("okta", "p1")),
@@ -74,11 +74,30 @@ def test_texts_of_links_and_of_listed_members_are_shared_where_they_are_the_same
         ]
     )
     link = Link(PersonKey("okta", "p1"), "m1")
-    ana, ben = Member("m1", "ana@acme.com", "Ana", True), Member("m2", "ben@acme.com", "Benjamin", True)
 
-    first, second = last_seen_from_bytes(stored, [link], [ana, ben])
+    first, second = last_seen_from_bytes(stored, [link])
 
     assert first.person is link.person
-    assert (first.email is ana.email, first.display_name is ana.display_name) == (True, True)
-    assert second.email is ben.email
-    assert second.display_name == "Ben"
+    assert second.person == PersonKey("okta", "p2")
+
+
+LISTED = st.lists(
+    st.tuples(TEXTS, st.sampled_from(["a", "b"]), st.sampled_from(["a", "b"]), st.sampled_from([True, False, None])),
+    unique_by=lambda row: row[0],
+    max_size=6,
+)
+
+
+@given(LISTED, LISTED, st.integers(1, 100))
+def test_members_that_the_listing_shows_unchanged_are_left_out(
+    left: list[tuple[str, str, str, bool | None]], shown: list[tuple[str, str, str, bool | None]], part_bytes: int
+) -> None:
+    members = [LastSeen(*row, PersonKey("okta", f"p{row[0]}"), ("Planners",)) for row in left]
+    # Few of the drawn ids are in both.
+    both = {**{row[0]: Member(*row) for row in left[:3]}, **{row[0]: Member(*row) for row in shown}}
+    same = {row[0] for row in left if row[0] in both and Member(*row) == both[row[0]]}
+
+    found = changed_since_from_bytes(last_seen_to_bytes(members), both, part_bytes)
+
+    new = frozenset(both.keys() - {row[0] for row in left})
+    assert found == (tuple(each for each in members if each.scim_id not in same), new)

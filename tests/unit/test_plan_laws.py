@@ -392,6 +392,22 @@ def test_member_spelled_like_its_person_is_in_sync_by_the_table_too(world: tuple
                 assert replace(short, email_index=whole.email_index) == whole
 
 
+@given(worlds(), st.sets(st.integers(0, 7)))
+def test_members_that_are_as_they_were_left_may_be_left_out(world: tuple[Inputs, Policy], numbers: set[int]) -> None:
+    reads, policy = world
+    unchanged = {
+        each.scim_id: LastSeen(each.scim_id, each.email, each.display_name, each.active)
+        for each in reads.listing.members
+        if each.scim_id in {f"m{number}" for number in numbers}
+    }
+    others = tuple(each for each in reads.memory.last_seen or () if each.scim_id not in unchanged)
+    whole = replace(reads.memory, last_seen=(*others, *unchanged.values()))
+    new = {each.scim_id for each in reads.listing.members} - {each.scim_id for each in whole.last_seen or ()}
+    short = replace(whole, last_seen=others, new_ids=frozenset(new))
+
+    assert compute_plan(replace(reads, memory=short), policy) == compute_plan(replace(reads, memory=whole), policy)
+
+
 @given(worlds())
 def test_plan_does_not_depend_on_how_the_workspace_spells_addresses(world: tuple[Inputs, Policy]) -> None:
     reads, policy = world

@@ -10,7 +10,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from agent.model import GroupSighting, LastSeen, Link, Member, Memory, UnconfirmedCreate, UndoneChange
+from agent.model import GroupSighting, LastSeen, Link, Listing, Memory, UnconfirmedCreate, UndoneChange
 from agent.model.run import Lease, LinkEdit, MemberHistory, Run
 from agent.store import change_journal, member_snapshots, run_journal, workspace_memory
 from agent.store.codec import last_seen_to_bytes
@@ -26,15 +26,15 @@ LINKS_AT_ONCE = 2_000
 class SqlLinks(Transactions):
     """Implements `agent.ports.links.Links` and `MemberSnapshots`."""
 
-    async def load_memory(self, workspace: str, listed: Sequence[Member] = ()) -> Memory:
+    async def load_memory(self, workspace: str, listing: Listing | None = None) -> Memory:
         def body(connection: Connection) -> Memory:
             known = workspace_memory.load_memory(connection, workspace)
             now = self._now()
             creates = change_journal.load_unconfirmed_creates(connection, workspace, now)
-            latest = member_snapshots.load_latest(connection, workspace, known.links, listed)
-            left_at, left = latest or (None, None)
+            latest = member_snapshots.load_latest(connection, workspace, known.links, listing)
+            left_at, left, new_ids = latest or (None, None, None)
             written = change_journal.written(connection, workspace, now, left_at)
-            return replace(known, unconfirmed_creates=creates, last_seen=left, written=written)
+            return replace(known, unconfirmed_creates=creates, last_seen=left, new_ids=new_ids, written=written)
 
         return await self._retry(lambda: self._read_transaction(body))
 
