@@ -17,6 +17,7 @@ from agent.errors import ConfigError
 from agent.request_trace import ObservedTransport
 from connectors.http.proxy import AsyncProxyTransport, ProxyConfigError, proxies_from_environment
 from connectors.http.tls import TlsConfigError, tls_context
+from connectors.http.transport import DirectTransport
 
 __all__ = ["create_client", "create_transport"]
 
@@ -24,7 +25,7 @@ __all__ = ["create_client", "create_transport"]
 if "sniffio" not in sys.modules and find_spec("sniffio") is None:
     sys.modules["sniffio"] = None  # type: ignore[assignment]  # Python's mark of a module that is not there
 
-CONNECTION_LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=32)
+PROXY_LIMITS = httpx.Limits(max_connections=64, max_keepalive_connections=32)
 
 
 def create_client(
@@ -58,32 +59,11 @@ def _create_transport(ca_bundle: Path | None, environ: Mapping[str, str]) -> htt
         proxies, context = proxies_from_environment(environ), tls_context(ca_bundle, environ)
     except (ProxyConfigError, TlsConfigError) as error:
         raise ConfigError(str(error), error.hint) from error
-    direct = _TransportPerOrigin(
-        lambda: httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=CONNECTION_LIMITS)
-    )
+    direct = DirectTransport(context)
     if not proxies.by_scheme:
         return direct
     by_proxy = {
-        scheme: httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=CONNECTION_LIMITS, proxy=url)
+        scheme: httpx.AsyncHTTPTransport(verify=context, trust_env=False, limits=PROXY_LIMITS, proxy=url)
         for scheme, url in proxies.by_scheme.items()
     }
     return AsyncProxyTransport(proxies, direct, **by_proxy)
-
-
-class _TransportPerOrigin(httpx.AsyncBaseTransport):
-    """Keeps a connection pool per origin: httpcore goes through all connections of its pool for each request."""
-
-    def __init__(self, create: Callable[[], httpx.AsyncBaseTransport]) -> None:
-        self._create = create
-        self._transports: dict[tuple[str, str, int | None], httpx.AsyncBaseTransport] = {}
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        origin = request.url.scheme, request.url.host, request.url.port
-        transport = self._transports.get(origin)
-        if transport is None:
-            transport = self._transports[origin] = self._create()
-        return await transport.handle_async_request(request)
-
-    async def aclose(self) -> None:
-        for transport in self._transports.values():
-            await transport.aclose()
