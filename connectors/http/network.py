@@ -17,7 +17,7 @@ from typing import Any
 
 import httpcore
 
-__all__ = ["AsyncioNetwork"]
+__all__ = ["AsyncioNetwork", "NetworkStream"]
 
 MAX_UNREAD_BYTES = 2**18
 """A server that sends faster than it is read waits at this many bytes."""
@@ -48,11 +48,14 @@ class AsyncioNetwork(httpcore.AsyncNetworkBackend):
                 _, protocol = await asyncio.get_running_loop().create_connection(
                     _Protocol, host, port, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS
                 )
-        return _Stream(protocol)
+        return NetworkStream(protocol)
 
 
-class _Stream(httpcore.AsyncNetworkStream):
+class NetworkStream(httpcore.AsyncNetworkStream):
+    """*has_read*: something was read since the last write."""
+
     def __init__(self, protocol: _Protocol) -> None:
+        self.has_read = False
         self._protocol = protocol
         self._poll = select.poll()
         self._poll.register(protocol.extra_info("socket"), select.POLLIN)
@@ -63,9 +66,12 @@ class _Stream(httpcore.AsyncNetworkStream):
             if not protocol.is_readable:
                 async with asyncio.timeout(timeout):
                     await protocol.wait_until_readable()
-            return protocol.read(max_bytes)
+            data = protocol.read(max_bytes)
+            self.has_read = True
+            return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
+        self.has_read = False
         with _errors(httpcore.WriteTimeout, httpcore.WriteError):
             async with asyncio.timeout(timeout):
                 await self._protocol.write(buffer)

@@ -16,7 +16,7 @@ from typing import NamedTuple, cast
 import httpcore
 import httpx
 
-from connectors.http.network import AsyncioNetwork
+from connectors.http.network import AsyncioNetwork, NetworkStream
 
 __all__ = ["DirectTransport"]
 
@@ -71,6 +71,7 @@ class DirectTransport(httpx.AsyncBaseTransport):
                         extensions=request.extensions,
                     )
                 )
+                _require_read(response)
         except BaseException:
             await pool.put_back(connection)
             raise
@@ -169,6 +170,13 @@ class _Body(httpx.AsyncByteStream):
                 await self._response.aclose()
         finally:
             await self._pool.put_back(self._connection)
+
+
+def _require_read(response: httpcore.Response) -> None:
+    """Raise `httpcore.RemoteProtocolError` for a response that had come with the one before, so to no request."""
+    stream = response.extensions["network_stream"]
+    if isinstance(stream, NetworkStream) and not stream.has_read:
+        raise httpcore.RemoteProtocolError("the server sent a response without a request")
 
 
 @contextmanager

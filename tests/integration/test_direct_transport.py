@@ -1,4 +1,4 @@
-"""The agent's own transport beside httpx's, each on real sockets: whatever the server does, both say the same."""
+"""The transport of the agent and that of httpx, each on real sockets: the same server gives both the same result."""
 
 from __future__ import annotations
 
@@ -217,6 +217,19 @@ async def test_what_an_idle_connection_sends_is_no_answer_to_the_next_request(
                 has_sent.wait(WITHIN_SECONDS)
             response = await client.get(server.url)
     assert response.content == b"own"
+    assert server.connections == 2
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+async def test_response_that_came_with_another_is_no_answer_to_the_next_request(
+    method: str, trusting: ssl.SSLContext
+) -> None:
+    with Server(lambda connection: connection.sendall(whole(b"own") + whole(b"late"))) as server:
+        async with httpx.AsyncClient(transport=DirectTransport(trusting), timeout=PATIENT) as client:
+            for _ in range(2):
+                assert (await client.get(server.url)).content == b"own"
+                with pytest.raises(httpx.RemoteProtocolError, match="without a request"):
+                    await client.request(method, server.url)
     assert server.connections == 2
 
 
