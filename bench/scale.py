@@ -29,7 +29,7 @@ READER_SIZE = 10_000
 IN_FLIGHT = (1, 8)
 """How many writes are sent at once."""
 START_RUNS = 5
-LIBRARIES = ("httpx", "orjson", "okta", "scim2-client", "scim2-models")
+LIBRARIES = ("httpx", "aiohttp", "orjson", "okta", "scim2-client", "scim2-models")
 PAGE = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 MARK = "<!-- The rest of this page is written by scripts/bench. -->\n"
 
@@ -174,13 +174,19 @@ def measure_runs(sizes: Sequence[int], repeat: int) -> str:
     for size in sizes:
         with run_server(size) as server:
             first = server.agent("sync")
-            plan, floor = in_turns(repeat, lambda: server.agent("plan"), lambda: server.bare("read"))
+            plan, floor, aiohttp = in_turns(
+                repeat,
+                lambda: server.agent("plan"),
+                lambda: server.bare("read"),
+                lambda: server.bare("read", "--client", "aiohttp"),
+            )
         rows.append(
             [
                 f"{size:,}",
                 f"{floor.cpu:.2f}",
                 f"{plan.cpu:.2f}",
                 f"{plan.cpu / floor.cpu:.2f}",
+                f"{aiohttp.cpu:.2f}",
                 f"{floor.requests:,}",
                 f"{plan.requests:,}",
                 f"{plan.memory:.0f}",
@@ -189,8 +195,8 @@ def measure_runs(sizes: Sequence[int], repeat: int) -> str:
             ]
         )
         print(f"runs with {size:,}: {rows[-1]}")
-    headings = "people|floor, s|plan, s|ratio|requests of the floor|of the plan|plan, MiB|first sync, s|first sync, MiB"
-    return table(headings.split("|"), rows)
+    headings = ["people", "floor, s", "plan, s", "ratio", "aiohttp, s", "requests of the floor", "of the plan"]
+    return table([*headings, "plan, MiB", "first sync, s", "first sync, MiB"], rows)
 
 
 def measure_readers(size: int, repeat: int) -> str:
