@@ -44,8 +44,8 @@ PLAIN_FIELDS = (
 )
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-PART_BYTES = 2**18
-"""How much of the stored members is decoded at a time: all of their rows would take more memory than the members."""
+PART_BYTES = 2**15
+"""How much of the stored members is unpacked at a time: all of their rows would take more memory than the members."""
 ROWS_AT_ONCE = 5_000
 NEXT_ROW = b']],["'
 
@@ -182,17 +182,15 @@ def _rows_from_bytes(stored: bytes, part_bytes: int) -> Iterator[Any]:
     """Yield the rows of `last_seen_to_bytes`. Raises `zlib.error` and `orjson.JSONDecodeError`."""
     unpacking = zlib.decompressobj()
     rest = b""
-    while not unpacking.eof:
-        part = unpacking.decompress(stored, part_bytes)
-        if not part and not unpacking.eof:
-            raise zlib.error("the stored members are cut off")
-        stored = unpacking.unconsumed_tail
-        rest += part
+    for start in range(0, len(stored), part_bytes):
+        rest += unpacking.decompress(stored[start : start + part_bytes])
         end = _last_row_end(rest)
         if end:
             # Before the rows stands the bracket of the whole list, or the comma after the last row of the part before.
             yield from orjson.loads(b"[" + rest[1:end] + b"]")
             rest = rest[end:]
+    if not unpacking.eof:
+        raise zlib.error("the stored members are cut off")
     yield from orjson.loads(b"[" + rest[1:])
 
 
