@@ -103,6 +103,7 @@ class _Pool:
         self._places = asyncio.Semaphore(MAX_CONNECTIONS)
         # The one that was used last is the last.
         self._idle: deque[httpcore.AsyncHTTPConnection] = deque()
+        self._is_closed = False
 
     async def take(self, seconds: float | None) -> httpcore.AsyncHTTPConnection:
         """Return a connection that must be put back. Raises `httpx.PoolTimeout` when none is free in time."""
@@ -135,7 +136,7 @@ class _Pool:
     async def put_back(self, connection: httpcore.AsyncHTTPConnection) -> None:
         """Keep *connection* for the next request, or close it unless its response was read to the end."""
         try:
-            if connection.is_available():
+            if connection.is_available() and not self._is_closed:
                 self._idle.append(connection)
             else:
                 await connection.aclose()
@@ -143,6 +144,8 @@ class _Pool:
             self._places.release()
 
     async def close(self) -> None:
+        """Close the idle connections. The others are closed when they are put back."""
+        self._is_closed = True
         while self._idle:
             await self._idle.pop().aclose()
 

@@ -59,6 +59,10 @@ class Server:
         self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}/"
         self._threads = [threading.Thread(target=self._accept)]
 
+    @property
+    def is_serving(self) -> bool:
+        return any(thread.is_alive() for thread in self._threads[1:])
+
     def __enter__(self) -> Self:
         self._threads[0].start()
         return self
@@ -240,6 +244,18 @@ async def test_connection_that_has_been_idle_for_long_is_not_used_again(
     with Server(lambda connection: connection.sendall(whole(b"{}"))) as server:
         assert len(await outcomes(DirectTransport(trusting), server.url)) == 2
     assert server.connections == 2
+
+
+async def test_connection_of_a_closed_transport_is_closed_after_its_response(trusting: ssl.SSLContext) -> None:
+    with Server(lambda connection: connection.sendall(whole(b"{}"))) as server:
+        transport = DirectTransport(trusting)
+        client = httpx.AsyncClient(transport=transport, timeout=PATIENT)
+        async with client.stream("GET", server.url) as response:
+            await transport.aclose()
+            assert await response.aread() == b"{}"
+        # The thread of the connection ends only when the client closes it.
+        await asyncio.to_thread(wait_until, lambda: not server.is_serving, "the end of the connection")
+        await client.aclose()
 
 
 async def test_request_that_is_cancelled_or_late_frees_its_place(trusting: ssl.SSLContext) -> None:
