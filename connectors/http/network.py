@@ -9,6 +9,7 @@ import asyncio
 import errno
 import os
 import select
+import socket
 import ssl
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpcore
+from aiohappyeyeballs import start_connection
 
 __all__ = ["AsyncioNetwork", "NetworkStream"]
 
@@ -45,9 +47,11 @@ class AsyncioNetwork(httpcore.AsyncNetworkBackend):
             raise AssertionError("nobody asks for an address or options")
         with _errors(httpcore.ConnectTimeout, httpcore.ConnectError):
             async with asyncio.timeout(timeout):
-                _, protocol = await asyncio.get_running_loop().create_connection(
-                    _Protocol, host, port, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS
-                )
+                loop = asyncio.get_running_loop()
+                addresses = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+                # Not `create_connection`, which leaves a socket open when it is cancelled as the connection is made.
+                connected = await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS)
+                _, protocol = await loop.create_connection(_Protocol, sock=connected)
         return NetworkStream(protocol)
 
 

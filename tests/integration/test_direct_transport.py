@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 import ssl
 import threading
@@ -281,6 +282,24 @@ async def test_request_that_is_cancelled_or_late_frees_its_place(trusting: ssl.S
             assert {type(each) for each in errors} == {httpx.ReadTimeout}
             is_silent = False
             await asyncio.gather(*(request(client, WITHIN_SECONDS) for _ in range(MAX_CONNECTIONS * 2)))
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True], ids=["http", "https"])
+async def test_request_that_is_cancelled_at_any_moment_leaves_no_socket_open(
+    is_encrypted: bool, authority: trustme.CA, trusting: ssl.SSLContext
+) -> None:
+    context = server_context(authority) if is_encrypted else None
+    with Server(lambda connection: connection.sendall(whole(b"{}")), context) as server:
+        for turns in [*range(40)] * 5:
+            async with httpx.AsyncClient(transport=DirectTransport(trusting), timeout=PATIENT) as client:
+                waiting = asyncio.create_task(client.get(server.url))
+                for _ in range(turns):
+                    # Some turns come at once, others after something has arrived.
+                    await asyncio.sleep(turns % 2 * 0.0001)
+                waiting.cancel()
+                await asyncio.gather(waiting, return_exceptions=True)
+    # An open socket is an error of this test once it is collected.
+    gc.collect()
 
 
 async def test_server_that_sends_faster_than_it_is_read_waits(trusting: ssl.SSLContext) -> None:
