@@ -77,8 +77,10 @@ class NetworkStream(httpcore.AsyncNetworkStream):
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         self.has_read = False
         with _errors(httpcore.WriteTimeout, httpcore.WriteError):
-            async with asyncio.timeout(timeout):
-                await self._protocol.write(buffer)
+            self._protocol.write(buffer)
+            if self._protocol.is_full:
+                async with asyncio.timeout(timeout):
+                    await self._protocol.wait_until_sent()
 
     async def aclose(self) -> None:
         self._protocol.abort()
@@ -109,13 +111,16 @@ class NetworkStream(httpcore.AsyncNetworkStream):
 
 
 class _Protocol(asyncio.Protocol):
-    """Keeps what has arrived until it is read. At most one task reads, and at most one writes."""
+    """Keeps what has arrived until it is read. At most one task reads, and at most one writes.
+
+    *is_full*: more than is good for the memory waits to be sent.
+    """
 
     def __init__(self) -> None:
         self._transport: Any = None
         self._unread: deque[bytes | memoryview] = deque()
         self._unread_bytes = 0
-        self._is_paused = self._is_full = self._has_ended = self._is_lost = False
+        self.is_full = self._is_paused = self._has_ended = self._is_lost = False
         self._error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
         self._writer: asyncio.Future[None] | None = None
@@ -142,10 +147,10 @@ class _Protocol(asyncio.Protocol):
         _wake(self._writer)
 
     def pause_writing(self) -> None:
-        self._is_full = True
+        self.is_full = True
 
     def resume_writing(self) -> None:
-        self._is_full = False
+        self.is_full = False
         _wake(self._writer)
 
     @property
@@ -176,16 +181,21 @@ class _Protocol(asyncio.Protocol):
             self._transport.resume_reading()
         return bytes(part)
 
-    async def write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
+        """Send *data*, or keep it for later. Raises what ended the connection."""
+        self._require_connection()
+        self._transport.write(data)
+
+    async def wait_until_sent(self) -> None:
         """Return once there is room for more. Raises what ended the connection."""
-        if not self._is_lost:
-            self._transport.write(data)
-        if self._is_full and not self._is_lost:
-            self._writer = asyncio.get_running_loop().create_future()
-            try:
-                await self._writer
-            finally:
-                self._writer = None
+        self._writer = asyncio.get_running_loop().create_future()
+        try:
+            await self._writer
+        finally:
+            self._writer = None
+        self._require_connection()
+
+    def _require_connection(self) -> None:
         if self._is_lost:
             raise self._error or ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 

@@ -107,11 +107,14 @@ class _Pool:
 
     async def take(self, seconds: float | None) -> httpcore.AsyncHTTPConnection:
         """Return a connection that must be put back. Raises `httpx.PoolTimeout` when none is free in time."""
-        try:
-            async with asyncio.timeout(seconds if self._places.locked() else None):
-                await self._places.acquire()
-        except TimeoutError as error:
-            raise httpx.PoolTimeout("no free connection in time") from error
+        if self._places.locked():
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._places.acquire()
+            except TimeoutError as error:
+                raise httpx.PoolTimeout("no free connection in time") from error
+        else:
+            await self._places.acquire()
         try:
             return await self._idle_connection() or self._new_connection()
         except BaseException:
