@@ -241,7 +241,10 @@ def measure_listing(size: int) -> str:
 
 
 def measure_writes(count: int, delay: float) -> str:
-    """Compare with a bare writer that has as many requests in flight. The whole sync also starts, reads and plans."""
+    """Compare with a bare writer that has as many requests in flight.
+
+    The whole sync also starts, reads, plans, and adopts every member.
+    """
     options = ("--renamed", str(count), "--write-delay", str(delay))
     rows = []
     for in_flight in IN_FLIGHT:
@@ -249,6 +252,8 @@ def measure_writes(count: int, delay: float) -> str:
             bare = server.bare("write", "--writes", str(count), "--in-flight", str(in_flight))
         with run_server(count, *options) as server:
             _set_in_flight(server, in_flight)
+            # Only the first command of all creates the state.
+            server.agent("plan")
             agent = server.agent("sync")
             unchanged = server.agent("sync")
         writes = replace(agent, cpu=agent.cpu - unchanged.cpu, wall=agent.wall - unchanged.wall)
