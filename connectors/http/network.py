@@ -200,6 +200,9 @@ class _Protocol(asyncio.Protocol):
             raise self._error or ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
     async def start_tls(self, context: ssl.SSLContext, server_hostname: str | None) -> None:
+        if self._unread:
+            # Anyone on the way may have sent it, and it would be read as if the server had.
+            raise ConnectionError("the server sent data before the TLS handshake")
         loop = asyncio.get_running_loop()
         self._transport = await loop.start_tls(self._transport, self, context, server_hostname=server_hostname)
 

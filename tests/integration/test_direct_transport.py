@@ -12,12 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Self
 
+import httpcore
 import httpx
 import pytest
 import trustme
 
 from connectors.http import PermitExpired
 from connectors.http import transport as transport_module
+from connectors.http.network import AsyncioNetwork
 from connectors.http.transport import MAX_CONNECTIONS, DirectTransport
 from tests.waiting import wait_until
 
@@ -385,6 +387,17 @@ async def test_certificate_is_checked(authority: trustme.CA, trusting: ssl.SSLCo
 async def test_server_without_tls_is_an_error_of_the_connection(trusting: ssl.SSLContext) -> None:
     with Server(lambda _: None, greeting=whole(b"{}")) as server:
         assert await outcomes(DirectTransport(trusting), server.url.replace("http", "https")) == ["ConnectError"] * 2
+
+
+async def test_what_comes_before_the_handshake_is_never_read(authority: trustme.CA, trusting: ssl.SSLContext) -> None:
+    with Server(lambda _: None, server_context(authority), greeting=whole(b"forged")) as server:
+        stream = await AsyncioNetwork().connect_tcp("127.0.0.1", httpx.URL(server.url).port or 0, WITHIN_SECONDS)
+        # The event loop reads it, as when an attacker's bytes come first.
+        await asyncio.to_thread(wait_until, lambda: stream.get_extra_info("is_readable"), "the greeting")
+        for _ in range(10):
+            await asyncio.sleep(0)
+        with pytest.raises(httpcore.ConnectError, match="before the TLS handshake"):
+            await stream.start_tls(trusting, "127.0.0.1", WITHIN_SECONDS)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
