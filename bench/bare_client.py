@@ -39,7 +39,8 @@ async def httpx_client() -> AsyncIterator[Get]:
 
 @asynccontextmanager
 async def aiohttp_client() -> AsyncIterator[Get]:
-    import aiohttp  # takes longer to start than httpx, which would be in its floor
+    # The okta SDK brings it. It takes longer to start than httpx, which would be in the floor of httpx.
+    import aiohttp
 
     async with aiohttp.ClientSession(headers=HEADERS) as session:
 
