@@ -44,7 +44,7 @@ class AsyncioNetwork(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         """Return the connection. Raises `httpcore.ConnectError` and `httpcore.ConnectTimeout`."""
         if local_address is not None or socket_options is not None:
-            raise AssertionError("nobody asks for an address or options")
+            raise AssertionError("a local address and socket options are not supported")
         with _errors(httpcore.ConnectTimeout, httpcore.ConnectError):
             async with asyncio.timeout(timeout):
                 loop = asyncio.get_running_loop()
