@@ -231,6 +231,6 @@ def _errors(late: type[Exception], broken: type[Exception]) -> Iterator[None]:
 
 def _reason(error: OSError) -> str:
     """Return the words of the operating system: those of asyncio name an address, and repeat it for each attempt."""
-    if isinstance(error, ConnectionError) and error.errno:
-        return os.strerror(error.errno)
-    return str(error)
+    if isinstance(error, ssl.SSLError) or not error.errno:
+        return str(error)
+    return str(error.strerror) if isinstance(error, socket.gaierror) else os.strerror(error.errno)
