@@ -67,9 +67,9 @@ class NetworkStream(httpcore.AsyncNetworkStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         protocol = self._protocol
         with _errors(httpcore.ReadTimeout, httpcore.ReadError):
-            if not protocol.is_readable:
+            if not protocol.readable.is_set():
                 async with asyncio.timeout(timeout):
-                    await protocol.wait_until_readable()
+                    await protocol.readable.wait()
             data = protocol.read(max_bytes)
             self.has_read = True
             return data
@@ -78,9 +78,10 @@ class NetworkStream(httpcore.AsyncNetworkStream):
         self.has_read = False
         with _errors(httpcore.WriteTimeout, httpcore.WriteError):
             self._protocol.write(buffer)
-            if self._protocol.is_full:
+            if not self._protocol.writable.is_set():
                 async with asyncio.timeout(timeout):
-                    await self._protocol.wait_until_sent()
+                    await self._protocol.writable.wait()
+                self._protocol.require_connection()
 
     async def aclose(self) -> None:
         self._protocol.abort()
@@ -106,24 +107,25 @@ class NetworkStream(httpcore.AsyncNetworkStream):
         """Return whether there is something to read, which ends an idle connection, or what asyncio knows."""
         if info == "is_readable":
             # Also what the event loop has not seen yet: it may have had no turn since the server closed the connection.
-            return self._protocol.is_readable or bool(self._poll.poll(0))
+            return self._protocol.readable.is_set() or bool(self._poll.poll(0))
         return self._protocol.extra_info(EXTRA_INFO.get(info, info))
 
 
 class _Protocol(asyncio.Protocol):
-    """Keeps what has arrived until it is read. At most one task reads, and at most one writes.
+    """Keeps what has arrived until it is read.
 
-    *is_full*: more than is good for the memory waits to be sent.
+    *readable*: something has arrived, or the connection has ended. *writable*: not too much waits to be sent.
     """
 
     def __init__(self) -> None:
         self._transport: Any = None
         self._unread: deque[bytes | memoryview] = deque()
         self._unread_bytes = 0
-        self.is_full = self._is_paused = self._has_ended = self._is_lost = False
+        self._is_paused = self._has_ended = self._is_lost = False
         self._error: Exception | None = None
-        self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.Future[None] | None = None
+        self.readable = asyncio.Event()
+        self.writable = asyncio.Event()
+        self.writable.set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
@@ -134,35 +136,23 @@ class _Protocol(asyncio.Protocol):
         if self._unread_bytes >= MAX_UNREAD_BYTES and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
-        _wake(self._reader)
+        self.readable.set()
 
     def eof_received(self) -> None:
         self._has_ended = True
-        _wake(self._reader)
+        self.readable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._has_ended = self._is_lost = True
         self._error = exc
-        _wake(self._reader)
-        _wake(self._writer)
+        self.readable.set()
+        self.writable.set()
 
     def pause_writing(self) -> None:
-        self.is_full = True
+        self.writable.clear()
 
     def resume_writing(self) -> None:
-        self.is_full = False
-        _wake(self._writer)
-
-    @property
-    def is_readable(self) -> bool:
-        return bool(self._unread) or self._has_ended
-
-    async def wait_until_readable(self) -> None:
-        self._reader = asyncio.get_running_loop().create_future()
-        try:
-            await self._reader
-        finally:
-            self._reader = None
+        self.writable.set()
 
     def read(self, max_bytes: int) -> bytes:
         """Return at most *max_bytes* of what has arrived, nothing at the end. Raises what ended the connection."""
@@ -176,6 +166,8 @@ class _Protocol(asyncio.Protocol):
             part = view[:max_bytes]
             self._unread.appendleft(view[max_bytes:])
         self._unread_bytes -= len(part)
+        if not self._unread and not self._has_ended:
+            self.readable.clear()
         if self._is_paused and self._unread_bytes < MAX_UNREAD_BYTES:
             self._is_paused = False
             self._transport.resume_reading()
@@ -183,19 +175,11 @@ class _Protocol(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send *data*, or keep it for later. Raises what ended the connection."""
-        self._require_connection()
+        self.require_connection()
         self._transport.write(data)
 
-    async def wait_until_sent(self) -> None:
-        """Return once there is room for more. Raises what ended the connection."""
-        self._writer = asyncio.get_running_loop().create_future()
-        try:
-            await self._writer
-        finally:
-            self._writer = None
-        self._require_connection()
-
-    def _require_connection(self) -> None:
+    def require_connection(self) -> None:
+        """Raise what ended the connection, if anything has."""
         if self._is_lost:
             raise self._error or ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
 
@@ -212,11 +196,6 @@ class _Protocol(asyncio.Protocol):
 
     def extra_info(self, name: str) -> Any:
         return self._transport.get_extra_info(name)
-
-
-def _wake(waiting: asyncio.Future[None] | None) -> None:
-    if waiting is not None and not waiting.done():
-        waiting.set_result(None)
 
 
 @contextmanager
